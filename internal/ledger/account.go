@@ -1,0 +1,87 @@
+package ledger
+
+import (
+	"database/sql"
+	"errors"
+	"time"
+)
+
+// id returns the account's row number; 0 when the ledger has never heard of it.
+func (l *Ledger) id(account string) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if id, ok := l.ids[account]; ok {
+		return id, nil
+	}
+	var id int64
+	err := l.db.QueryRow("SELECT id FROM accounts WHERE name = ?", account).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err == nil {
+		l.ids[account] = id
+	}
+	return id, l.fail("looking up the account", err)
+}
+
+// Enroll makes sure that the account has a row. Every other writing method counts on it.
+func (l *Ledger) Enroll(account string) error {
+	if id, err := l.id(account); id != 0 || err != nil {
+		return err
+	}
+	_, err := l.db.Exec("INSERT INTO accounts (name) VALUES (?) ON CONFLICT DO NOTHING", account)
+	return l.fail("adding the account", err)
+}
+
+// Finish notes the end of a run at a time: with an empty problem it was a success.
+func (l *Ledger) Finish(account string, at time.Time, problem string) error {
+	id, err := l.id(account)
+	if err != nil {
+		return err
+	}
+	if problem == "" {
+		_, err = l.db.Exec("UPDATE accounts SET last_attempt = ?1, last_success = ?1, last_error = NULL, failures = 0 WHERE id = ?2", at.Unix(), id)
+	} else {
+		_, err = l.db.Exec("UPDATE accounts SET last_attempt = ?1, last_error = ?3, failures = failures + 1 WHERE id = ?2", at.Unix(), id, problem)
+	}
+	return l.fail("recording the end of a run", err)
+}
+
+// Summary is what status tells of an account. Times that never were are zero.
+type Summary struct {
+	Messages            int   // stored here
+	Bytes               int64 // of those, as stored
+	LastSuccess         time.Time
+	LastAttempt         time.Time
+	LastError           string // of the last run, "" when it went well
+	ConsecutiveFailures int
+	PendingDelete       int // the server was asked, or is to be asked, to delete them, and has not confirmed it
+	SetAside            int // given up on until someone looks
+}
+
+// Summary returns the account's figures; all zero for an account the ledger has never heard of.
+func (l *Ledger) Summary(account string) (Summary, error) {
+	var s Summary
+	var success, attempt sql.NullInt64
+	var problem sql.NullString
+	err := l.db.QueryRow(`
+		SELECT last_success, last_attempt, last_error, failures,
+			(SELECT count(*) FROM messages WHERE account = accounts.id AND mailbox IS NOT NULL),
+			(SELECT coalesce(sum(size), 0) FROM messages WHERE account = accounts.id AND mailbox IS NOT NULL),
+			(SELECT count(*) FROM messages WHERE account = accounts.id AND deletion = 1),
+			(SELECT count(*) FROM failures WHERE account = accounts.id AND next_at IS NULL)
+		FROM accounts WHERE name = ?`, account).
+		Scan(&success, &attempt, &problem, &s.ConsecutiveFailures, &s.Messages, &s.Bytes, &s.PendingDelete, &s.SetAside)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Summary{}, nil
+	}
+	s.LastSuccess, s.LastAttempt, s.LastError = moment(success), moment(attempt), problem.String
+	return s, l.fail("reading the account's figures", err)
+}
+
+func moment(seconds sql.NullInt64) time.Time {
+	if !seconds.Valid {
+		return time.Time{}
+	}
+	return time.Unix(seconds.Int64, 0)
+}

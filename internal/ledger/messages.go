@@ -1,0 +1,226 @@
+// Package ledger remembers what was stored where, what is still to be deleted on the server and what failed. It is an
+// SQLite database that people can query; its schema is documented in docs/formats.md.
+//
+// A row in messages is written after the message is durable in its mailbox, never before; every method that changes
+// the ledger has committed durably when it returns nil.
+package ledger
+
+import (
+	"database/sql"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+)
+
+// Key tells one message of a maildrop from all others. A UID alone does not: servers list one UID twice, and use one
+// again for another message (RFC 1939 §7 only says they should not).
+type Key struct {
+	UID        string
+	ListedSize int64 // octets, as LIST says
+	Occurrence int   // counts messages of equal UID and ListedSize within one listing, from 0
+}
+
+// Deletion says how far the deletion of the server's copy has come.
+type Deletion int
+
+const (
+	Kept    Deletion = iota // not asked for
+	Pending                 // decided; not confirmed by an +OK to QUIT
+	Deleted                 // confirmed, or no longer listed
+)
+
+// Message is a stored message: a row of the table messages.
+type Message struct {
+	Key
+	Mailbox        string // path of the Maildir or mbox
+	Name           string // Maildir: file name without info
+	Offset, Length int64  // mbox: of the framed message
+	Size           int64  // octets as stored
+	SHA256         [32]byte
+	StoredAt       time.Time // to the second
+	Deletion       Deletion
+}
+
+// State is what the ledger knows of a listed message.
+type State struct {
+	Known    bool      // never to be fetched (again)
+	Stored   bool      // in a mailbox; false with Known: taken as already had
+	StoredAt time.Time // zero unless Known
+	Deletion Deletion
+	Failure  *Failure // nil unless fetching it has failed before
+}
+
+// Failure tells of a message that could not be fetched so far.
+type Failure struct {
+	Key
+	Attempts int
+	Error    string    // of the last attempt
+	NextAt   time.Time // not to be tried before; zero: set aside
+}
+
+// lookupRows is how many keys one SELECT asks for: large enough to make the cost of a statement vanish, small enough
+// to keep its parameters well under SQLite's limit of 32,766.
+const lookupRows = 500
+
+var lookup = `WITH asked (i, uid, size, occurrence) AS (VALUES (?, ?, ?, ?)` + strings.Repeat(", (?, ?, ?, ?)", lookupRows-1) + `)
+	SELECT asked.i, stored_at, deletion, mailbox IS NOT NULL FROM asked JOIN messages
+	ON messages.account = ? AND messages.uid = asked.uid AND listed_size = asked.size AND messages.occurrence = asked.occurrence`
+
+// States returns what the ledger knows of each key, in their order. Its cost follows the number of keys, not the size
+// of the ledger: about 1 to 2 µs a key.
+func (l *Ledger) States(account string, keys []Key) ([]State, error) {
+	states := make([]State, len(keys))
+	id, err := l.id(account)
+	if id == 0 || err != nil {
+		return states, err
+	}
+	statement, err := l.db.Prepare(lookup)
+	if err != nil {
+		return nil, l.fail("looking up messages", err)
+	}
+	defer statement.Close()
+	parameters := make([]any, 4*lookupRows+1)
+	parameters[4*lookupRows] = id
+	for from := 0; from < len(keys); from += lookupRows {
+		for i := range lookupRows {
+			asked := parameters[4*i : 4*i+4]
+			if from+i < len(keys) {
+				key := keys[from+i]
+				asked[0], asked[1], asked[2], asked[3] = from+i, key.UID, key.ListedSize, key.Occurrence
+			} else {
+				asked[0], asked[1], asked[2], asked[3] = nil, nil, nil, nil // matches nothing
+			}
+		}
+		if err := readStates(statement, parameters, states); err != nil {
+			return nil, l.fail("looking up messages", err)
+		}
+	}
+	return states, l.addFailures(account, keys, states)
+}
+
+func readStates(statement *sql.Stmt, parameters []any, states []State) error {
+	rows, err := statement.Query(parameters...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var i int
+		var at int64
+		state := State{Known: true}
+		if err := rows.Scan(&i, &at, &state.Deletion, &state.Stored); err != nil {
+			return err
+		}
+		state.StoredAt = time.Unix(at, 0)
+		states[i] = state
+	}
+	return rows.Err()
+}
+
+func (l *Ledger) addFailures(account string, keys []Key, states []State) error {
+	failures, err := l.Failures(account)
+	if err != nil || len(failures) == 0 {
+		return err
+	}
+	byKey := make(map[Key]*Failure, len(failures))
+	for i := range failures {
+		byKey[failures[i].Key] = &failures[i]
+	}
+	for i, key := range keys {
+		states[i].Failure = byKey[key]
+	}
+	return nil
+}
+
+// Commit records messages that are durable in their mailboxes, in one transaction: their rows are written, the
+// intents (0 is none) and earlier failures of theirs removed.
+func (l *Ledger) Commit(account string, messages []Message, intent int64) error {
+	id, err := l.id(account)
+	if err != nil {
+		return err
+	}
+	return l.change("recording stored messages", func(tx *sql.Tx) error {
+		if err := insertMessages(tx, id, messages); err != nil {
+			return err
+		}
+		_, err := tx.Exec("DELETE FROM intents WHERE id = ?", intent)
+		return err
+	})
+}
+
+func insertMessages(tx *sql.Tx, account int64, messages []Message) error {
+	insert, err := tx.Prepare(`INSERT INTO messages (account, uid, listed_size, occurrence, mailbox, name, "offset", length, size, sha256, stored_at, deletion)
+		VALUES (?, ?, ?, ?, ?, nullif(?, ''), ?, ?, ?, ?, ?, ?)`)
+	if err != nil {
+		return err
+	}
+	defer insert.Close()
+	forgive, err := tx.Prepare("DELETE FROM failures WHERE account = ? AND uid = ? AND listed_size = ? AND occurrence = ?")
+	if err != nil {
+		return err
+	}
+	defer forgive.Close()
+	mailboxes := map[string]int64{}
+	for _, m := range messages {
+		mailbox, err := mailboxID(tx, mailboxes, m.Mailbox)
+		if err != nil {
+			return err
+		}
+		offset, length := sql.NullInt64{}, sql.NullInt64{}
+		if m.Name == "" {
+			offset, length = sql.NullInt64{Int64: m.Offset, Valid: true}, sql.NullInt64{Int64: m.Length, Valid: true}
+		}
+		if _, err := insert.Exec(account, m.UID, m.ListedSize, m.Occurrence, mailbox, m.Name, offset, length, m.Size, m.SHA256[:], m.StoredAt.Unix(), m.Deletion); err != nil {
+			return fmt.Errorf("message %q: %w", m.UID, err)
+		}
+		if _, err := forgive.Exec(account, m.UID, m.ListedSize, m.Occurrence); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func mailboxID(tx *sql.Tx, seen map[string]int64, path string) (int64, error) {
+	if id, ok := seen[path]; ok {
+		return id, nil
+	}
+	if _, err := tx.Exec("INSERT INTO mailboxes (path) VALUES (?) ON CONFLICT DO NOTHING", path); err != nil {
+		return 0, err
+	}
+	var id int64
+	err := tx.QueryRow("SELECT id FROM mailboxes WHERE path = ?", path).Scan(&id)
+	seen[path] = id
+	return id, err
+}
+
+// Stored yields every message of the account that is in a mailbox, by mailbox and place in it. The ledger must not be
+// changed by the loop's body.
+func (l *Ledger) Stored(account string) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		const op = "reading the stored messages"
+		rows, err := l.db.Query(`
+			SELECT uid, listed_size, occurrence, path, coalesce(messages.name, ''), coalesce("offset", 0), coalesce(length, 0), size, sha256, stored_at, deletion
+			FROM messages JOIN mailboxes ON mailboxes.id = messages.mailbox JOIN accounts ON accounts.id = messages.account
+			WHERE accounts.name = ? ORDER BY path, "offset", messages.name`, account)
+		if err != nil {
+			yield(Message{}, l.fail(op, err))
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var m Message
+			var sum []byte
+			var at int64
+			err := rows.Scan(&m.UID, &m.ListedSize, &m.Occurrence, &m.Mailbox, &m.Name, &m.Offset, &m.Length, &m.Size, &sum, &at, &m.Deletion)
+			copy(m.SHA256[:], sum)
+			m.StoredAt = time.Unix(at, 0)
+			if !yield(m, l.fail(op, err)) || err != nil {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(Message{}, l.fail(op, err))
+		}
+	}
+}
