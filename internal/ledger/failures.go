@@ -17,9 +17,9 @@ func (l *Ledger) Fail(account string, failures []Failure) error {
 	return l.change("recording messages that failed", func(tx *sql.Tx) error {
 		for _, f := range failures {
 			next := sql.NullInt64{Int64: f.NextAt.Unix(), Valid: !f.NextAt.IsZero()}
-			_, err := tx.Exec(`INSERT INTO failures (account, uid, listed_size, occurrence, attempts, error, next_at) VALUES (?, ?, ?, ?, ?, ?, ?)
-				ON CONFLICT DO UPDATE SET attempts = excluded.attempts, error = excluded.error, next_at = excluded.next_at`,
-				id, f.UID, f.ListedSize, f.Occurrence, f.Attempts, f.Error, next)
+			_, err := tx.Exec(`INSERT INTO failures (account, uid, listed_size, occurrence, reason, attempts, error, next_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+				ON CONFLICT DO UPDATE SET reason = excluded.reason, attempts = excluded.attempts, error = excluded.error, next_at = excluded.next_at`,
+				id, f.UID, f.ListedSize, f.Occurrence, f.Reason, f.Attempts, f.Error, next)
 			if err != nil {
 				return err
 			}
@@ -31,7 +31,7 @@ func (l *Ledger) Fail(account string, failures []Failure) error {
 // Failures returns the messages that could not be fetched so far, by UID.
 func (l *Ledger) Failures(account string) ([]Failure, error) {
 	const op = "reading the messages that failed"
-	rows, err := l.db.Query(`SELECT uid, listed_size, occurrence, attempts, error, next_at
+	rows, err := l.db.Query(`SELECT uid, listed_size, occurrence, reason, attempts, error, next_at
 		FROM failures JOIN accounts ON accounts.id = failures.account WHERE accounts.name = ? ORDER BY uid, listed_size, occurrence`, account)
 	if err != nil {
 		return nil, l.fail(op, err)
@@ -41,7 +41,7 @@ func (l *Ledger) Failures(account string) ([]Failure, error) {
 	for rows.Next() {
 		var f Failure
 		var next sql.NullInt64
-		if err := rows.Scan(&f.UID, &f.ListedSize, &f.Occurrence, &f.Attempts, &f.Error, &next); err != nil {
+		if err := rows.Scan(&f.UID, &f.ListedSize, &f.Occurrence, &f.Reason, &f.Attempts, &f.Error, &next); err != nil {
 			return nil, l.fail(op, err)
 		}
 		if next.Valid {

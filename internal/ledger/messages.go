@@ -51,9 +51,19 @@ type State struct {
 	Failure  *Failure // nil unless fetching it has failed before
 }
 
+// Reason says why a message is not here yet.
+type Reason string
+
+const (
+	Refused  Reason = "refused"   // the server answered -ERR when asked for it
+	Broken   Reason = "broken"    // the connection broke while it was being received
+	TooLarge Reason = "too large" // it exceeds max_message_size
+)
+
 // Failure tells of a message that could not be fetched so far.
 type Failure struct {
 	Key
+	Reason   Reason
 	Attempts int
 	Error    string    // of the last attempt
 	NextAt   time.Time // not to be tried before; zero: set aside
