@@ -1,0 +1,157 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// maxSecret bounds what a file or command may give as a password.
+const maxSecret = 64 << 10
+
+// SecretError says why an account's password could not be had. It never holds
+// the password.
+type SecretError struct {
+	Account string
+	Key     string // such as password_file
+	Err     error  // what happened and what to do
+}
+
+// Error names the account, the key, and what to do.
+func (e *SecretError) Error() string {
+	return fmt.Sprintf("account %s: %s: %s", e.Account, e.Key, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *SecretError) Unwrap() error { return e.Err }
+
+// Password reads the account's password from where the file says, now: a
+// changed one works without a reload. One line end is cut off it, and from
+// Gmail's app passwords the spaces that Google shows between the groups. A
+// command runs for at most a minute, and ends when ctx does. The error is a
+// *SecretError.
+func (a Account) Password(ctx context.Context) (string, error) {
+	if a.secret == nil {
+		return "", &SecretError{a.Name, "password", errors.New("there is none; set " + strings.Join(secretKeys, " or "))}
+	}
+	raw, err := a.secret.read(ctx)
+	if err == nil {
+		raw, err = cleanSecret(raw)
+	}
+	if err != nil {
+		return "", &SecretError{a.Name, a.secret.key, err}
+	}
+	if a.Provider == gmail {
+		raw = strings.Join(strings.FieldsFunc(raw, unicode.IsSpace), "")
+	}
+	return raw, nil
+}
+
+// secret is where a password comes from: its key, and what the file says there.
+// Whatever prints it shows the key only.
+type secret struct {
+	key  string
+	text string // the password itself, or a path, command or name
+}
+
+const redacted = "[redacted]"
+
+// Format writes the key, whatever the verb.
+func (s *secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.String()) }
+
+// String returns the key, not the secret.
+func (s *secret) String() string { return s.key + " " + redacted }
+
+// GoString returns the key, not the secret.
+func (s *secret) GoString() string { return s.String() }
+
+// MarshalText returns the key, not the secret; JSON and others use it.
+func (s *secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// LogValue returns the key, not the secret.
+func (s *secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// newSecret judges what stands at a secret's key. Its errors show paths, but
+// never a password or command.
+func newSecret(key, text string, p *parser) (*secret, error) {
+	switch key {
+	case "password":
+		if _, err := cleanSecret(text); err != nil {
+			return nil, err
+		}
+	case "password_file":
+		path, err := p.absolute(text)
+		if err != nil {
+			return nil, err
+		}
+		text = path
+	case "password_command":
+		if strings.ContainsRune(text, 0) {
+			return nil, errors.New("holds a NUL character; write the command without it")
+		}
+	case "password_env":
+		if !variableName.MatchString(text) {
+			return nil, errors.New("is not the name of an environment variable; write it without the dollar sign, as in GMAIL_PASSWORD")
+		}
+	case "password_credential":
+		if strings.Contains(text, "/") || text == "." || text == ".." || strings.ContainsFunc(text, isControl) {
+			return nil, errors.New("is not the name of a systemd credential; write the name of a LoadCredential= line, without a folder")
+		}
+	}
+	return &secret{key, text}, nil
+}
+
+func (s *secret) read(ctx context.Context) (string, error) {
+	switch s.key {
+	case "password_file":
+		return readSecretFile(s.text)
+	case "password_command":
+		return runSecretCommand(ctx, s.text)
+	case "password_env":
+		if v, ok := os.LookupEnv(s.text); ok {
+			return v, nil
+		}
+		return "", fmt.Errorf("the variable %s is not set; set it for popfetchd", s.text)
+	case "password_credential":
+		return readCredential(s.text)
+	}
+	return s.text, nil
+}
+
+// credentialsDir is where systemd puts a service's credentials, "" outside one.
+func credentialsDir() string { return os.Getenv("CREDENTIALS_DIRECTORY") }
+
+func readCredential(name string) (string, error) {
+	if credentialsDir() == "" {
+		return "", fmt.Errorf("systemd gave no credentials ($CREDENTIALS_DIRECTORY is not set); run as a service with LoadCredential=%s:…", name)
+	}
+	text, err := readSecretFile(filepath.Join(credentialsDir(), name))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("systemd gave no credential of this name; add LoadCredential=%s:… to the unit", name)
+	}
+	return text, err
+}
+
+// cleanSecret cuts off one line end and refuses what no server could take.
+func cleanSecret(raw string) (string, error) {
+	if cut, ok := strings.CutSuffix(raw, "\n"); ok {
+		raw = strings.TrimSuffix(cut, "\r")
+	}
+	switch {
+	case strings.TrimFunc(raw, unicode.IsSpace) == "":
+		return "", errors.New("the password is empty; put it there")
+	case strings.ContainsAny(raw, "\r\n"):
+		return "", errors.New("the password has more than one line; give the password alone")
+	case strings.ContainsFunc(raw, isControl):
+		return "", errors.New("the password holds a control character; remove it")
+	}
+	return raw, nil
+}
