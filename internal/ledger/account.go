@@ -24,27 +24,42 @@ func (l *Ledger) id(account string) (int64, error) {
 	return id, l.fail("looking up the account", err)
 }
 
-// Enroll makes sure that the account has a row. Every other writing method counts on it.
-func (l *Ledger) Enroll(account string) error {
+// Enroll makes sure that the account has a row; every other writing method counts on it. An account that is new to the
+// ledger has its mailbox marked as unsettled: it may hold mail of ours from before this ledger.
+func (l *Ledger) Enroll(account, mailbox string) error {
 	if id, err := l.id(account); id != 0 || err != nil {
 		return err
 	}
-	_, err := l.db.Exec("INSERT INTO accounts (name) VALUES (?) ON CONFLICT DO NOTHING", account)
-	return l.fail("adding the account", err)
+	return l.change("adding the account", func(tx *sql.Tx) error {
+		_, err := tx.Exec("INSERT INTO accounts (name) VALUES (?) ON CONFLICT DO NOTHING", account)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec("INSERT INTO unsettled (account, path) SELECT id, ? FROM accounts WHERE name = ? ON CONFLICT DO NOTHING", mailbox, account)
+		return err
+	})
 }
 
-// Finish notes the end of a run at a time: with an empty problem it was a success.
-func (l *Ledger) Finish(account string, at time.Time, problem string) error {
+// Finish notes the end of a run at a time: with an empty problem it was a success. settled says that all that was
+// written to the account's mailboxes is in the ledger, see Unsettle.
+func (l *Ledger) Finish(account string, at time.Time, problem string, settled bool) error {
 	id, err := l.id(account)
 	if err != nil {
 		return err
 	}
-	if problem == "" {
-		_, err = l.db.Exec("UPDATE accounts SET last_attempt = ?1, last_success = ?1, last_error = NULL, failures = 0 WHERE id = ?2", at.Unix(), id)
-	} else {
-		_, err = l.db.Exec("UPDATE accounts SET last_attempt = ?1, last_error = ?3, failures = failures + 1 WHERE id = ?2", at.Unix(), id, problem)
-	}
-	return l.fail("recording the end of a run", err)
+	return l.change("recording the end of a run", func(tx *sql.Tx) error {
+		if settled {
+			if _, err := tx.Exec("DELETE FROM unsettled WHERE account = ?", id); err != nil {
+				return err
+			}
+		}
+		if problem == "" {
+			_, err = tx.Exec("UPDATE accounts SET last_attempt = ?1, last_success = ?1, last_error = NULL, failures = 0 WHERE id = ?2", at.Unix(), id)
+		} else {
+			_, err = tx.Exec("UPDATE accounts SET last_attempt = ?1, last_error = ?3, failures = failures + 1 WHERE id = ?2", at.Unix(), id, problem)
+		}
+		return err
+	})
 }
 
 // Summary is what status tells of an account. Times that never were are zero.

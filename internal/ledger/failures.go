@@ -28,6 +28,26 @@ func (l *Ledger) Fail(account string, failures []Failure) error {
 	})
 }
 
+// Forget removes the records of failures of messages that are no longer of interest, since the server has them no more.
+func (l *Ledger) Forget(account string, keys []Key) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	id, err := l.id(account)
+	if err != nil {
+		return err
+	}
+	return l.change("forgetting failures", func(tx *sql.Tx) error {
+		for _, key := range keys {
+			if _, err := tx.Exec("DELETE FROM failures WHERE account = ? AND uid = ? AND listed_size = ? AND occurrence = ?",
+				id, key.UID, key.ListedSize, key.Occurrence); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Failures returns the messages that could not be fetched so far, by UID.
 func (l *Ledger) Failures(account string) ([]Failure, error) {
 	const op = "reading the messages that failed"
