@@ -3,6 +3,7 @@ package ledger
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -24,6 +25,15 @@ func (l *Ledger) id(account string) (int64, error) {
 	return id, l.fail("looking up the account", err)
 }
 
+// enrolled returns the account's row number, to write with. Without one the account has not been enrolled.
+func (l *Ledger) enrolled(account string) (int64, error) {
+	id, err := l.id(account)
+	if id == 0 && err == nil {
+		err = l.fail("looking up the account", fmt.Errorf("account %q is not enrolled", account))
+	}
+	return id, err
+}
+
 // Enroll makes sure that the account has a row; every other writing method counts on it. An account that is new to the
 // ledger has its mailbox marked as unsettled: it may hold mail of ours from before this ledger.
 func (l *Ledger) Enroll(account, mailbox string) error {
@@ -43,7 +53,7 @@ func (l *Ledger) Enroll(account, mailbox string) error {
 // Finish notes the end of a run at a time: with an empty problem it was a success. settled says that all that was
 // written to the account's mailboxes is in the ledger, see Unsettle.
 func (l *Ledger) Finish(account string, at time.Time, problem string, settled bool) error {
-	id, err := l.id(account)
+	id, err := l.enrolled(account)
 	if err != nil {
 		return err
 	}

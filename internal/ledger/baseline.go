@@ -19,7 +19,7 @@ func (l *Ledger) HasBaseline(account string) (bool, error) {
 // SetBaseline takes keys as already had, at a time: they are known from now on and never fetched, for access:
 // from-now-on. Keys that are known already stay as they are.
 func (l *Ledger) SetBaseline(account string, at time.Time, keys []Key) error {
-	id, err := l.id(account)
+	id, err := l.enrolled(account)
 	if err != nil {
 		return err
 	}

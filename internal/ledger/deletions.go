@@ -30,7 +30,7 @@ func (l *Ledger) SetDeletion(account string, keys []Key, deletion Deletion) erro
 	if len(keys) == 0 {
 		return nil
 	}
-	id, err := l.id(account)
+	id, err := l.enrolled(account)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ func (l *Ledger) Fail(account string, failures []Failure) error {
 	if len(failures) == 0 {
 		return nil
 	}
-	id, err := l.id(account)
+	id, err := l.enrolled(account)
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (l *Ledger) Forget(account string, keys []Key) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	id, err := l.id(account)
+	id, err := l.enrolled(account)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func encodeRows(messages []Message) ([]byte, error) {
 func decodeRows(data []byte, mailbox string) ([]Message, error) {
 	var rows []intendedRow
 	if err := json.Unmarshal(data, &rows); err != nil {
-		return nil, err
+		return nil, damaged("the rows of an unfinished append: %w", err)
 	}
 	messages := make([]Message, len(rows))
 	for i, r := range rows {
@@ -53,7 +53,7 @@ func decodeRows(data []byte, mailbox string) ([]Message, error) {
 
 // Intend records an intent and returns its number, for Commit or Drop.
 func (l *Ledger) Intend(account string, intent Intent) (int64, error) {
-	id, err := l.id(account)
+	id, err := l.enrolled(account)
 	if err != nil {
 		return 0, err
 	}
@@ -103,7 +103,7 @@ func (l *Ledger) Drop(intent int64) error {
 
 // Unsettle records that a run is about to write to the mailbox at path.
 func (l *Ledger) Unsettle(account, path string) error {
-	id, err := l.id(account)
+	id, err := l.enrolled(account)
 	if err != nil {
 		return err
 	}

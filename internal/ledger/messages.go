@@ -9,7 +9,6 @@ import (
 	"database/sql"
 	"fmt"
 	"iter"
-	"strings"
 	"time"
 )
 
@@ -69,84 +68,10 @@ type Failure struct {
 	NextAt   time.Time // not to be tried before; zero: set aside
 }
 
-// lookupRows is how many keys one SELECT asks for: large enough to make the cost of a statement vanish, small enough
-// to keep its parameters well under SQLite's limit of 32,766.
-const lookupRows = 500
-
-var lookup = `WITH asked (i, uid, size, occurrence) AS (VALUES (?, ?, ?, ?)` + strings.Repeat(", (?, ?, ?, ?)", lookupRows-1) + `)
-	SELECT asked.i, stored_at, deletion, mailbox IS NOT NULL FROM asked JOIN messages
-	ON messages.account = ? AND messages.uid = asked.uid AND listed_size = asked.size AND messages.occurrence = asked.occurrence`
-
-// States returns what the ledger knows of each key, in their order. Its cost follows the number of keys, not the size
-// of the ledger: about 1 to 2 µs a key.
-func (l *Ledger) States(account string, keys []Key) ([]State, error) {
-	states := make([]State, len(keys))
-	id, err := l.id(account)
-	if id == 0 || err != nil {
-		return states, err
-	}
-	statement, err := l.db.Prepare(lookup)
-	if err != nil {
-		return nil, l.fail("looking up messages", err)
-	}
-	defer statement.Close()
-	parameters := make([]any, 4*lookupRows+1)
-	parameters[4*lookupRows] = id
-	for from := 0; from < len(keys); from += lookupRows {
-		for i := range lookupRows {
-			asked := parameters[4*i : 4*i+4]
-			if from+i < len(keys) {
-				key := keys[from+i]
-				asked[0], asked[1], asked[2], asked[3] = from+i, key.UID, key.ListedSize, key.Occurrence
-			} else {
-				asked[0], asked[1], asked[2], asked[3] = nil, nil, nil, nil // matches nothing
-			}
-		}
-		if err := readStates(statement, parameters, states); err != nil {
-			return nil, l.fail("looking up messages", err)
-		}
-	}
-	return states, l.addFailures(account, keys, states)
-}
-
-func readStates(statement *sql.Stmt, parameters []any, states []State) error {
-	rows, err := statement.Query(parameters...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var i int
-		var at int64
-		state := State{Known: true}
-		if err := rows.Scan(&i, &at, &state.Deletion, &state.Stored); err != nil {
-			return err
-		}
-		state.StoredAt = time.Unix(at, 0)
-		states[i] = state
-	}
-	return rows.Err()
-}
-
-func (l *Ledger) addFailures(account string, keys []Key, states []State) error {
-	failures, err := l.Failures(account)
-	if err != nil || len(failures) == 0 {
-		return err
-	}
-	byKey := make(map[Key]*Failure, len(failures))
-	for i := range failures {
-		byKey[failures[i].Key] = &failures[i]
-	}
-	for i, key := range keys {
-		states[i].Failure = byKey[key]
-	}
-	return nil
-}
-
 // Commit records messages that are durable in their mailboxes, in one transaction: their rows are written, the
 // intents (0 is none) and earlier failures of theirs removed.
 func (l *Ledger) Commit(account string, messages []Message, intent int64) error {
-	id, err := l.id(account)
+	id, err := l.enrolled(account)
 	if err != nil {
 		return err
 	}
@@ -204,8 +129,8 @@ func mailboxID(tx *sql.Tx, seen map[string]int64, path string) (int64, error) {
 	return id, err
 }
 
-// Stored yields every message of the account that is in a mailbox, by mailbox and place in it. The ledger must not be
-// changed by the loop's body.
+// Stored yields every message of the account that is in a mailbox, by mailbox and place in it. The loop's body must not
+// use the ledger: it would wait for the loop's end.
 func (l *Ledger) Stored(account string) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		const op = "reading the stored messages"

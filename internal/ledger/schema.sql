@@ -69,7 +69,7 @@ CREATE TABLE unsettled (
 
 -- For people: one line a stored message.
 CREATE VIEW mail AS
-SELECT accounts.name AS account, messages.uid, mailboxes.path AS mailbox, messages.name, messages."offset", messages.size,
+SELECT accounts.name AS account, messages.uid, mailboxes.path AS mailbox, messages.name, messages."offset", messages.length, messages.size,
 	lower(hex(messages.sha256)) AS sha256, datetime(messages.stored_at, 'unixepoch') AS stored_utc,
 	CASE messages.deletion WHEN 0 THEN 'kept' WHEN 1 THEN 'pending' ELSE 'deleted' END AS on_server
 FROM messages JOIN accounts ON accounts.id = messages.account JOIN mailboxes ON mailboxes.id = messages.mailbox;

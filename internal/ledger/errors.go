@@ -1,0 +1,66 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// Error is trouble with the ledger: it stops the account, since to go on without a memory would fetch everything again.
+// A full disk is syscall.ENOSPC to errors.Is, a damaged file is ErrDamaged.
+type Error struct {
+	Path string
+	Op   string // what was being done, as in "recording stored messages"
+	Err  error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("ledger %s: %s: %v", e.Path, e.Op, e.Err) }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// ErrDamaged is wrapped by errors about a ledger that is there but cannot be trusted. It is never taken for an empty one.
+var ErrDamaged = errors.New("the file is damaged")
+
+// damaged returns an ErrDamaged that says how it shows and what to do.
+func damaged(format string, a ...any) error {
+	return fmt.Errorf("%w: %w; bring it back from a backup, or move it and its -wal file away to begin a new one", ErrDamaged, fmt.Errorf(format, a...))
+}
+
+// problem returns an *Error about err; nil for nil.
+func problem(path, op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{path, op, explain(err)}
+}
+
+// fail wraps err with what was being done; nil stays nil.
+func (l *Ledger) fail(op string, err error) error { return problem(l.path, op, err) }
+
+// explain adds to an error of SQLite what its code says of the cause, and what to do about it.
+func explain(err error) error {
+	var failure *sqlite.Error
+	if errors.Is(err, ErrDamaged) || !errors.As(err, &failure) {
+		return err
+	}
+	if failure.Code() == sqlite3.SQLITE_IOERR_SHMSIZE { // no room for the -shm file
+		return fmt.Errorf("%w: %w; make room on the disk", syscall.ENOSPC, err)
+	}
+	switch failure.Code() & 0xff { // the rest is SQLite's extended code
+	case sqlite3.SQLITE_FULL:
+		return fmt.Errorf("%w: %w; make room on the disk", syscall.ENOSPC, err)
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return damaged("%w", err)
+	case sqlite3.SQLITE_BUSY:
+		return fmt.Errorf("%w; another program holds it: end what has it open for writing", err)
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+		return fmt.Errorf("%w; the ledger, its -wal and -shm files and their folder must be writable for the user who runs this", err)
+	case sqlite3.SQLITE_IOERR:
+		return fmt.Errorf("%w; the disk fails or a quota is used up: see dmesg and quota", err)
+	}
+	return err
+}
