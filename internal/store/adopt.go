@@ -1,0 +1,202 @@
+package store
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// namesAtATime bounds the memory for reading a folder of any size.
+const namesAtATime = 4096
+
+// scansForMoved is how often a Maildir is read again because a file that was
+// listed has gone: a mail reader moved it from new/ to cur/ meanwhile.
+const scansForMoved = 3
+
+// errOtherSize says that a file's size is not the one its name promises.
+var errOtherSize = errors.New("the file's size differs from the one in its name")
+
+// eachName calls f for the names in a folder, as the file system lists them.
+// A folder that does not exist has none.
+func eachName(dir string, f func(name string)) error {
+	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return failed("opening", dir, err)
+	}
+	defer d.Close()
+	for {
+		names, err := d.Readdirnames(namesAtATime)
+		for _, name := range names {
+			f(name)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return failed("reading", dir, err)
+		}
+	}
+}
+
+// Adopt implements [Mailbox]: it looks through new/ and cur/ for names with
+// wanted identities of this account, and flushes what it found and its
+// folder. A file whose size differs from its name's S= is not ours. When a
+// message is there more than once, the oldest name counts.
+func (m *Maildir) Adopt(wanted func(ID) bool) ([]Message, error) {
+	adopted := make(map[ID]Message)
+	for range scansForMoved {
+		found, err := m.candidates(func(id ID) bool {
+			_, done := adopted[id]
+			return !done && wanted(id)
+		})
+		if err != nil {
+			return nil, err
+		}
+		moved := false
+		for id, path := range found {
+			message, err := m.adopt(id, path)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				moved = true
+			case errors.Is(err, errOtherSize):
+			case err != nil:
+				return nil, err
+			default:
+				adopted[id] = message
+			}
+		}
+		if !moved {
+			break
+		}
+	}
+	if len(adopted) == 0 {
+		return nil, nil
+	}
+	return inOrder(adopted), m.syncFolders()
+}
+
+func inOrder(adopted map[ID]Message) []Message {
+	messages := make([]Message, 0, len(adopted))
+	for _, message := range adopted {
+		messages = append(messages, message)
+	}
+	slices.SortFunc(messages, func(a, b Message) int { return strings.Compare(a.Location.Name, b.Location.Name) })
+	return messages
+}
+
+// candidates returns the paths of files whose names are wanted.
+func (m *Maildir) candidates(wanted func(ID) bool) (map[ID]string, error) {
+	found := make(map[ID]string)
+	for _, sub := range []string{"new", "cur"} {
+		dir := filepath.Join(m.path, sub)
+		err := eachName(dir, func(name string) {
+			id, _, ok := parseName(name)
+			if !ok || id.tag() != m.tag || !wanted(id) {
+				return
+			}
+			if other, ok := found[id]; !ok || baseName(name) <= baseName(filepath.Base(other)) {
+				found[id] = filepath.Join(dir, name)
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// adopt makes one file durable and reads it.
+func (m *Maildir) adopt(id ID, path string) (Message, error) {
+	_, size, _ := parseName(filepath.Base(path))
+	sum, err := rescue(path, size)
+	if err != nil {
+		return Message{}, err
+	}
+	location := Location{Path: m.path, Name: baseName(filepath.Base(path))}
+	return Message{ID: id, Size: size, SHA256: sum, Location: location}, nil
+}
+
+func (m *Maildir) syncFolders() error {
+	for _, sub := range []string{"new", "cur"} {
+		if err := syncDir(filepath.Join(m.path, sub)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rescue flushes a file of an earlier run and returns the hash of it.
+func rescue(path string, size int64) (sum [sha256.Size]byte, err error) {
+	f, err := openRegular(path)
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return sum, failed("flushing", path, err)
+	}
+	d := newDigest()
+	if _, err := io.CopyBuffer(d, onlyReader{f}, make([]byte, chunkSize)); err != nil {
+		return sum, failed("reading", path, err)
+	}
+	if d.size != size {
+		return sum, failed("reading", path, errOtherSize)
+	}
+	return d.sha256(), nil
+}
+
+// onlyReader hides the other methods of a file from io.Copy, which would pass
+// our buffer by for the sake of them.
+type onlyReader struct{ io.Reader }
+
+// openRegular opens a file for reading, and nothing else than a file.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, failed("opening", path, err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("it is no regular file (%s)", info.Mode().Type())
+	}
+	if err != nil {
+		f.Close()
+		return nil, failed("opening", path, err)
+	}
+	return f, nil
+}
+
+// Sweep implements [Mailbox].
+func (m *Maildir) Sweep() error {
+	dir := filepath.Join(m.path, "tmp")
+	return sweep(dir, func(name string) bool { return isTmpName(name, m.tag, m.host) })
+}
+
+// sweep removes the files of a folder that are ours by name.
+func sweep(dir string, ours func(name string) bool) error {
+	var left []string
+	err := eachName(dir, func(name string) {
+		if ours(name) {
+			left = append(left, name)
+		}
+	})
+	errs := []error{err}
+	for _, name := range left {
+		path := filepath.Join(dir, name)
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, failed("removing", path, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,182 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Outcome is what Redo found.
+type Outcome int
+
+// The outcomes of Redo.
+const (
+	// Whole: all bytes stand in the mbox. The intent's messages are there.
+	Whole Outcome = iota + 1
+	// Restored: none or a part of them stood at its end; it was cut back and
+	// they were appended again. The intent's messages are there.
+	Restored
+	// Foreign: something else stands there. Nothing was touched; the intent's
+	// messages are not there and have to be fetched again.
+	Foreign
+)
+
+// String returns the outcome as a word.
+func (o Outcome) String() string {
+	switch o {
+	case Whole:
+		return "whole"
+	case Restored:
+		return "restored"
+	case Foreign:
+		return "foreign"
+	}
+	return fmt.Sprintf("Outcome(%d)", int(o))
+}
+
+// Redo finishes what an unclean end or a failed Commit left of an intent. It
+// works under the mbox's locks and answers once the answer is durable; doing
+// it again gives an answer that agrees. The spool stays, see [Mailbox] Sweep.
+// An error (the mbox is locked, the disk has trouble) decides nothing: the
+// intent stays valid.
+func Redo(ctx context.Context, intent Intent, o Options) (Outcome, error) {
+	path, err := resolve(intent.Path)
+	if err != nil {
+		return 0, err
+	}
+	o = o.settled()
+	spool, err := openSpool(intent)
+	if err != nil {
+		return 0, err
+	}
+	if spool != nil {
+		defer spool.Close()
+	}
+	// With nothing before our bytes the file may have been new, and lost.
+	create := spool != nil && intent.Offset == 0
+	if create {
+		if err := makeDirs(filepath.Dir(path)); err != nil {
+			return 0, err
+		}
+	}
+	l, err := lockMbox(ctx, path, o, create)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Foreign, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	outcome, err := redo(l.File, spool, intent)
+	if err := errors.Join(err, l.unlock()); err != nil {
+		return 0, err
+	}
+	return outcome, nil
+}
+
+// openSpool opens the intent's spool; nil when it is missing or does not hold
+// what the intent says.
+func openSpool(intent Intent) (*os.File, error) {
+	spool, err := openRegular(intent.Spool)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	good, err := holds(spool, intent)
+	if err != nil || !good {
+		spool.Close()
+		return nil, err
+	}
+	return spool, nil
+}
+
+// holds says whether the spool's last bytes are those of the intent.
+func holds(spool *os.File, intent Intent) (bool, error) {
+	info, err := spool.Stat()
+	if err != nil {
+		return false, failed("looking at", spool.Name(), err)
+	}
+	if info.Size() < intent.Length {
+		return false, nil
+	}
+	sum, err := hashSection(spool, info.Size()-intent.Length, intent.Length)
+	return sum == intent.SHA256, err
+}
+
+// redo decides and acts on the locked mbox; spool may be nil.
+func redo(mbox, spool *os.File, intent Intent) (Outcome, error) {
+	info, err := mbox.Stat()
+	if err != nil {
+		return 0, failed("looking at", mbox.Name(), err)
+	}
+	beyond := info.Size() - intent.Offset
+	if beyond >= intent.Length { // others may have appended behind us
+		sum, err := hashSection(mbox, intent.Offset, intent.Length)
+		if err != nil {
+			return 0, err
+		}
+		if sum == intent.SHA256 {
+			return Whole, flushMbox(mbox)
+		}
+	}
+	if spool == nil || beyond < 0 || beyond > intent.Length {
+		return Foreign, nil
+	}
+	torn, err := isTorn(mbox, spool, intent, beyond)
+	if err != nil || !torn {
+		return Foreign, err
+	}
+	if err := cutBack(mbox, intent.Offset, beyond); err != nil {
+		return 0, err
+	}
+	return Restored, appendSpool(mbox, spool, intent)
+}
+
+// flushMbox makes what stands in the mbox durable, also its name.
+func flushMbox(mbox *os.File) error {
+	if err := mbox.Sync(); err != nil {
+		return failed("flushing", mbox.Name(), err)
+	}
+	return syncDir(filepath.Dir(mbox.Name()))
+}
+
+// isTorn says whether the mbox's last n bytes, from the intent's offset on,
+// are the beginning of ours, apart from zeros: after a power cut file systems
+// show zeros where a block of the file never reached the disk. Mail of others
+// is never taken for that, since no mail is made of nothing but zeros and the
+// very bytes that we would have written there.
+func isTorn(mbox, spool *os.File, intent Intent, n int64) (bool, error) {
+	info, err := spool.Stat()
+	if err != nil {
+		return false, failed("looking at", spool.Name(), err)
+	}
+	begin := info.Size() - intent.Length
+	there, ours := make([]byte, chunkSize), make([]byte, chunkSize)
+	for at := int64(0); at < n; at += chunkSize {
+		there, ours = there[:min(chunkSize, n-at)], ours[:min(chunkSize, n-at)]
+		if _, err := mbox.ReadAt(there, intent.Offset+at); err != nil {
+			return false, failed("reading", mbox.Name(), err)
+		}
+		if _, err := spool.ReadAt(ours, begin+at); err != nil {
+			return false, failed("reading", spool.Name(), err)
+		}
+		if !bytes.Equal(there, ours) && !equalOrZero(there, ours) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func equalOrZero(there, ours []byte) bool {
+	for i, c := range there {
+		if c != 0 && c != ours[i] {
+			return false
+		}
+	}
+	return true
+}
