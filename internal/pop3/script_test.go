@@ -2,11 +2,12 @@ package pop3
 
 import (
 	"bufio"
-	"context"
+
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,7 +51,7 @@ func (p *peer) expectEnd() {
 	if len(rest) > 0 {
 		p.t.Errorf("server: client sent %q after the script's end", rest)
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		p.t.Errorf("server: client did not close: %v", err)
 	}
 }
