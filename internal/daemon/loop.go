@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/popfetchd/popfetchd/internal/config"
+	"github.com/popfetchd/popfetchd/internal/fetch"
+)
+
+// longestNap bounds a single wait: timers stand still while the machine sleeps and do not see the clock being set, so
+// the wall clock is looked at now and then, and what has become due runs soon, and once.
+const longestNap = time.Minute
+
+// loop runs one account, one run after the other.
+type loop struct {
+	daemon      *Daemon
+	account     config.Account
+	log         *slog.Logger
+	slots       chan struct{} // as many as accounts may run at the same time
+	woken       chan struct{}
+	retired     <-chan struct{}
+	done        chan struct{} // closed when the loop has ended
+	predecessor *loop         // the same account's loop in the configuration before
+}
+
+func (l *loop) run(ctx context.Context) {
+	defer close(l.done)
+	if l.predecessor != nil {
+		<-l.predecessor.done
+		l.predecessor = nil
+	}
+	summary, err := l.daemon.Fetcher.Ledger.Summary(l.account.Name)
+	if err != nil {
+		l.log.Error("reading the ledger", "error", err)
+	}
+	pace := newPace(l.account.Schedule.Next, summary.ConsecutiveFailures)
+	due := pace.first(summary.LastAttempt, l.now())
+	for l.waitUntil(ctx, due) && l.takeSlot(ctx) {
+		report := l.daemon.Fetcher.Run(ctx, l.account, nil)
+		<-l.slots
+		if ctx.Err() != nil {
+			return // told to stop: whatever the run says, it is no failure
+		}
+		recovered := pace.failures > 0 && report.Err == nil
+		due = pace.after(fetch.KindOf(report.Err), l.now())
+		l.tell(report, recovered, due)
+	}
+}
+
+// now is the wall clock's time, without the monotonic reading that would hide that it was set or that the machine slept.
+func (l *loop) now() time.Time { return l.daemon.Fetcher.Now().Round(0) }
+
+// waitUntil waits until due or until woken, and returns false when the loop is to end.
+func (l *loop) waitUntil(ctx context.Context, due time.Time) bool {
+	for {
+		nap := min(due.Sub(l.now()), longestNap)
+		if nap <= 0 {
+			return !l.ending(ctx)
+		}
+		timer := time.NewTimer(nap)
+		select {
+		case <-timer.C:
+		case <-l.woken:
+			timer.Stop()
+			return !l.ending(ctx)
+		case <-l.retired:
+			timer.Stop()
+			return false
+		case <-ctx.Done():
+			timer.Stop()
+			return false
+		}
+	}
+}
+
+func (l *loop) ending(ctx context.Context) bool {
+	select {
+	case <-l.retired:
+		return true
+	default:
+		return ctx.Err() != nil
+	}
+}
+
+func (l *loop) takeSlot(ctx context.Context) bool {
+	select {
+	case l.slots <- struct{}{}:
+		return true
+	case <-l.retired:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// tell logs a run: one line when it did something or failed, none when there was nothing to do.
+func (l *loop) tell(r fetch.Report, recovered bool, next time.Time) {
+	attributes := []any{"listed", r.Listed, "new", r.New, "stored", r.Stored, "bytes", r.Bytes, "deleted", r.Deleted,
+		"pending_delete", r.PendingDelete, "skipped", r.Skipped, "failed", r.Failed, "seconds", r.Took.Seconds(), "next", next.Format(time.DateTime)}
+	switch {
+	case r.Err != nil:
+		l.log.Error("run failed", append(attributes, "error", r.Err)...)
+	case recovered:
+		l.log.Info("run succeeded again", attributes...)
+	case r.New > 0 || r.Deleted > 0:
+		l.log.Info("run done", attributes...)
+	default:
+		l.log.Debug("nothing new", attributes...)
+	}
+}

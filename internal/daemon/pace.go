@@ -1,0 +1,88 @@
+package daemon
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/popfetchd/popfetchd/internal/fetch"
+)
+
+// After a failure that may pass, the next run comes sooner than the schedule says: after a minute, doubling to an hour.
+// After one that only a person can mend (a refused login, a wrong configuration) it comes later, so that no server
+// locks the account for hammering it.
+const (
+	firstRetry   = time.Minute
+	longestRetry = time.Hour
+	refusedWait  = time.Hour
+)
+
+// Runs start up to a tenth of their interval later than the schedule says, and at most this much, so that accounts of
+// one schedule, and all users of one server, do not come at the same moment.
+const longestJitter = 2 * time.Minute
+
+// pace says when an account's next run is due.
+type pace struct {
+	next     func(time.Time) time.Time // the schedule's
+	random   func() float64            // in [0, 1)
+	failures int                       // consecutive
+}
+
+func newPace(next func(time.Time) time.Time, failures int) pace {
+	return pace{next: next, random: rand.Float64, failures: failures}
+}
+
+// first returns when the first run of this process is due: at once where there never was one or one was missed.
+func (p *pace) first(lastAttempt, now time.Time) time.Time {
+	if !lastAttempt.IsZero() {
+		if due := p.next(lastAttempt); due.After(now) {
+			return due.Add(p.jitter(due))
+		}
+	}
+	return now.Add(p.jitter(now))
+}
+
+// after returns when the next run is due after one that ended now.
+func (p *pace) after(kind fetch.Kind, now time.Time) time.Time {
+	due := p.next(now)
+	scheduled := due.Add(p.jitter(due))
+	switch kind {
+	case fetch.Fine:
+		p.failures = 0
+		return scheduled
+	case fetch.Refused, fetch.Configuration:
+		p.failures++
+		return later(scheduled, now.Add(refusedWait+p.part(refusedWait/4)))
+	default:
+		p.failures++
+		return earlier(scheduled, now.Add(p.retry()))
+	}
+}
+
+// retry is the back-off after this many failures: doubling, and up to a quarter more.
+func (p *pace) retry() time.Duration {
+	wait := longestRetry
+	if doublings := p.failures - 1; doublings < 6 { // 2^6 minutes are more than an hour
+		wait = firstRetry << doublings
+	}
+	return min(wait+p.part(wait/4), longestRetry)
+}
+
+func (p *pace) jitter(due time.Time) time.Duration {
+	return p.part(min(p.next(due).Sub(due)/10, longestJitter))
+}
+
+func (p *pace) part(of time.Duration) time.Duration { return time.Duration(p.random() * float64(of)) }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,212 @@
+package fetch
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/popfetchd/popfetchd/internal/ledger"
+	"github.com/popfetchd/popfetchd/internal/store"
+)
+
+// A batch is committed when one of these is reached: many messages share its flushes, little is received again after a
+// crash, and an mbox is locked only shortly.
+const (
+	batchMessages = 1000
+	batchBytes    = 32 << 20
+	batchAge      = 10 * time.Second
+)
+
+// stopPatience is how long the commit in hand may take once the run was told to stop.
+const stopPatience = 10 * time.Second
+
+// delivery takes received messages into the mailbox, batch by batch. While one batch is being committed the next is
+// being received; there is never more than one of each.
+type delivery struct {
+	run     *run
+	mailbox store.Mailbox
+	batch   *batch
+	commit  chan commitResult // of the batch being committed; nil when there is none
+	stored  []int             // indices of the messages that are durable and remembered
+	err     error             // the first trouble on this side: disk, lock or ledger, never the server's
+}
+
+// batch is a store.Batch with what the ledger needs to know of its messages.
+type batch struct {
+	store.Batch
+	indices []int
+	keys    []ledger.Key
+	began   time.Time
+}
+
+type commitResult struct {
+	batch *batch
+	bytes int64
+	err   error
+}
+
+// add receives one message. An error of the reader comes back as it is; trouble on this side is also kept in d.err.
+func (d *delivery) add(ctx context.Context, index int, key ledger.Key, message io.Reader) error {
+	if err := d.begin(ctx); err != nil {
+		return d.fail(err)
+	}
+	id := store.NewID(d.run.account.Name, key.UID, key.ListedSize, key.Occurrence)
+	if _, err := d.batch.Add(id, message); err != nil {
+		if KindOf(err) == Local {
+			return d.fail(err)
+		}
+		return err
+	}
+	d.batch.indices = append(d.batch.indices, index)
+	d.batch.keys = append(d.batch.keys, key)
+	if d.batch.Len() >= batchMessages || d.batch.Bytes() >= batchBytes || d.run.Now().Sub(d.batch.began) >= batchAge {
+		return d.fail(d.handOver(ctx))
+	}
+	return nil
+}
+
+func (d *delivery) fail(err error) error {
+	if d.err == nil {
+		d.err = err
+	}
+	return err
+}
+
+// begin makes sure that a batch is open, in the mailbox of today.
+func (d *delivery) begin(ctx context.Context) error {
+	if d.batch != nil {
+		return nil
+	}
+	now := d.run.Now()
+	if path := d.run.account.Mailbox().At(now); d.mailbox == nil || d.mailbox.Path() != path {
+		if err := d.move(path); err != nil {
+			return err
+		}
+	}
+	b, err := d.mailbox.Begin()
+	if err != nil {
+		return err
+	}
+	d.batch = &batch{Batch: b, began: now}
+	return nil
+}
+
+// move opens the mailbox at path, and before that tells the ledger that it may soon hold what the ledger does not know.
+func (d *delivery) move(path string) error {
+	if err := d.close(); err != nil {
+		return err
+	}
+	d.run.unsettled = true
+	if err := d.run.Ledger.Unsettle(d.run.account.Name, path); err != nil {
+		return err
+	}
+	mailbox, err := d.run.open(path)
+	d.mailbox = mailbox
+	return err
+}
+
+// handOver waits for the commit under way and starts that of the batch in hand.
+func (d *delivery) handOver(ctx context.Context) error {
+	full := d.batch
+	d.batch = nil
+	if err := d.wait(); err != nil {
+		return cmp.Or(err, full.Discard())
+	}
+	d.commit = make(chan commitResult, 1)
+	go func() { d.commit <- d.run.commit(ctx, full) }()
+	return nil
+}
+
+// wait waits for the commit under way, if there is one, and counts what it stored.
+func (d *delivery) wait() error {
+	if d.commit == nil {
+		return nil
+	}
+	result := <-d.commit
+	d.commit = nil
+	if result.err != nil {
+		return result.err
+	}
+	d.stored = append(d.stored, result.batch.indices...)
+	d.run.report.Stored += len(result.batch.indices)
+	d.run.report.Bytes += result.bytes
+	return nil
+}
+
+// finish commits what is left, also when the run was told to stop, closes the mailbox, and returns d.err.
+func (d *delivery) finish(ctx context.Context) error {
+	if ctx.Err() != nil {
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
+		defer cancel()
+		ctx = stopping
+	}
+	if d.batch != nil {
+		d.fail(d.handOver(ctx))
+	}
+	d.fail(d.close())
+	if d.err == nil {
+		d.run.unsettled = false
+	}
+	return d.err
+}
+
+func (d *delivery) close() error {
+	err := d.wait()
+	if d.mailbox != nil {
+		err = cmp.Or(err, d.mailbox.Close())
+		d.mailbox = nil
+	}
+	return err
+}
+
+// commit makes a batch durable and remembers it: the one place where messages become ours. After a failure with an
+// intent recorded, the spool and the intent stay, and the next run finishes the append from them.
+func (r *run) commit(ctx context.Context, b *batch) (result commitResult) {
+	defer r.catch(&result.err)
+	var intent int64
+	messages, err := b.Commit(ctx, func(i store.Intent) (err error) {
+		intent, err = r.Ledger.Intend(r.account.Name, ledger.Intent{Path: i.Path, Offset: i.Offset, Length: i.Length, SHA256: i.SHA256,
+			Spool: i.Spool, Messages: r.rows(i.Messages, b.keys)})
+		return err
+	})
+	if err == nil {
+		err = r.Ledger.Commit(r.account.Name, r.rows(messages, b.keys), intent)
+	}
+	if err != nil && intent != 0 {
+		return commitResult{err: err}
+	}
+	if err := cmp.Or(err, b.Discard()); err != nil {
+		return commitResult{err: err}
+	}
+	result.batch = b
+	for _, m := range messages {
+		result.bytes += m.Size
+	}
+	return result
+}
+
+// rows turns stored messages into rows of the ledger. With policy delete the server's copy is up for deletion in the
+// same transaction, unless delete_after keeps it a while.
+func (r *run) rows(messages []store.Message, keys []ledger.Key) []ledger.Message {
+	deletion := ledger.Kept
+	if r.deletesAtOnce() {
+		deletion = ledger.Pending
+	}
+	now := r.Now()
+	rows := make([]ledger.Message, len(messages))
+	for i, m := range messages {
+		rows[i] = row(keys[i], m, now, deletion)
+	}
+	return rows
+}
+
+func row(key ledger.Key, m store.Message, at time.Time, deletion ledger.Deletion) ledger.Message {
+	return ledger.Message{Key: key, Mailbox: m.Location.Path, Name: m.Location.Name, Offset: m.Location.Offset, Length: m.Location.Length,
+		Size: m.Size, SHA256: m.SHA256, StoredAt: at, Deletion: deletion}
+}
+
+func (f *Fetcher) storeOptions(account string) store.Options {
+	return store.Options{Account: account, SpoolDir: filepath.Join(f.StateDir, "spool")}
+}

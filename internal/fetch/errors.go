@@ -1,0 +1,92 @@
+package fetch
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/popfetchd/popfetchd/internal/config"
+	"github.com/popfetchd/popfetchd/internal/ledger"
+	"github.com/popfetchd/popfetchd/internal/pop3"
+	"github.com/popfetchd/popfetchd/internal/store"
+)
+
+// Error is why a run did not do all it should have. Its text is one line that stands for itself in a log.
+type Error struct {
+	Account string
+	Doing   string // as in "logging in to pop.example.net:995"
+	Err     error
+}
+
+// Error says what happened to which account, and what to do next.
+func (e *Error) Error() string {
+	text := fmt.Sprintf("account %s: %s: %v", e.Account, e.Doing, e.Err)
+	switch KindOf(e.Err) {
+	case Temporary:
+		return text + "; nothing is lost: the next run goes on from here"
+	case Bug:
+		return text + "; this is a mistake in popfetchd, please report it"
+	default:
+		return text
+	}
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Kind sorts errors by who can mend them, and with it says when to try again and which exit code fits.
+type Kind int
+
+const (
+	Fine          Kind = iota // no error
+	Temporary                 // network, server, or somebody else has the mailbox: try again
+	Bug                       // a mistake in popfetchd
+	Local                     // disk, mailbox, ledger
+	Refused                   // the server refused the login
+	Configuration             // the configuration, or a secret that it names
+)
+
+// KindOf sorts err.
+func KindOf(err error) Kind {
+	var (
+		sorted      *sortedError
+		secret      *config.SecretError
+		file        *config.Error
+		credentials *pop3.CredentialError
+		disk        *store.Error
+		memory      *ledger.Error
+		path        *fs.PathError
+	)
+	switch {
+	case err == nil:
+		return Fine
+	case errors.As(err, &sorted):
+		return sorted.kind
+	case errors.As(err, &secret), errors.As(err, &file), errors.As(err, &credentials):
+		return Configuration
+	case errors.Is(err, store.ErrLocked):
+		return Temporary
+	case errors.As(err, &disk), errors.As(err, &memory), errors.As(err, &path):
+		return Local
+	default:
+		return Temporary
+	}
+}
+
+// sortedError is an error whose kind its type does not tell.
+type sortedError struct {
+	kind Kind
+	error
+}
+
+func (e *sortedError) Unwrap() error { return e.error }
+
+// Worst returns the error kinds' first in the order that exit codes are chosen by: configuration, login, disk, bug,
+// temporary.
+func Worst(kinds ...Kind) Kind {
+	worst := Fine
+	for _, kind := range kinds {
+		worst = max(worst, kind)
+	}
+	return worst
+}

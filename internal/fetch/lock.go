@@ -1,0 +1,55 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// lockPatience is how long a run waits for another run of the same account, and lockPoll how often it looks: long
+// enough for a poll that finds nothing, short enough for cron.
+const (
+	lockPatience = 5 * time.Second
+	lockPoll     = 50 * time.Millisecond
+)
+
+var errElsewhere = errors.New("another popfetchd is fetching this account")
+
+// lock takes the account's lock. The kernel drops it when the process ends, however it ends: it is never stale.
+func (r *run) lock(ctx context.Context) (unlock func(), err error) {
+	r.doing = "taking the account's lock"
+	folder := filepath.Join(r.StateDir, "locks")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(folder, r.account.Name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := waitForLock(ctx, f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+func waitForLock(ctx context.Context, f *os.File) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, lockPatience, errElsewhere)
+	defer cancel()
+	look := time.NewTicker(lockPoll)
+	defer look.Stop()
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return os.NewSyscallError("flock", err)
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}

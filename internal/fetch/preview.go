@@ -1,0 +1,132 @@
+package fetch
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+
+	"github.com/popfetchd/popfetchd/internal/config"
+	"github.com/popfetchd/popfetchd/internal/ledger"
+	"github.com/popfetchd/popfetchd/internal/pop3"
+)
+
+// Preview is what a run would do now.
+type Preview struct {
+	Listed     int   // messages the server lists
+	Known      int   // of those, stored before or taken as already had
+	ToFetch    int   // of those, to be fetched
+	FetchBytes int64 // of those, octets as listed
+	ToDelete   int   // copies on the server whose time to go has come, of messages stored before
+	TooLarge   int   // over max_message_size
+	Waiting    int   // failed before, tried again later
+	SetAside   int   // failed too often
+	Deletes    bool  // what is fetched is deleted on the server in the same session
+}
+
+// Inspection is what a login finds out, for check --online.
+type Inspection struct {
+	Address      string
+	TLSVersion   string // "" without TLS
+	CipherSuite  string
+	Certificate  *x509.Certificate // the server's own; nil without TLS
+	Fingerprint  [sha256.Size]byte // its SHA-256
+	Capabilities []string          // after login, as announced
+	Pipelined    bool
+	Messages     int   // STAT
+	Octets       int64 // STAT
+	Preview      Preview
+}
+
+// Preview logs in and says what a run would do. It changes nothing, here or on the server. Ledger may be nil.
+func (f *Fetcher) Preview(ctx context.Context, account config.Account) (Preview, error) {
+	inspection, err := f.Inspect(ctx, account)
+	return inspection.Preview, err
+}
+
+// Inspect logs in and looks around. It changes nothing, here or on the server. Ledger may be nil.
+func (f *Fetcher) Inspect(ctx context.Context, account config.Account) (Inspection, error) {
+	r := &run{Fetcher: f, account: account, log: f.Log.With("account", account.Name), report: Report{Account: account.Name}}
+	inspection, err := r.inspect(ctx)
+	if err != nil {
+		return inspection, &Error{account.Name, r.doing, err}
+	}
+	return inspection, nil
+}
+
+func (r *run) inspect(ctx context.Context) (Inspection, error) {
+	i := Inspection{Address: address(r.account)}
+	session, err := r.connect(ctx)
+	if err != nil {
+		return i, err
+	}
+	defer session.Close()
+	if state, ok := session.ConnectionState(); ok {
+		i.TLSVersion, i.CipherSuite = tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite)
+		i.Certificate = state.PeerCertificates[0]
+		i.Fingerprint = sha256.Sum256(i.Certificate.Raw)
+	}
+	i.Capabilities, i.Pipelined = session.Capabilities().Lines(), session.Pipelined()
+	r.doing = "listing the messages"
+	if i.Messages, i.Octets, err = session.Stat(); err != nil {
+		return i, err
+	}
+	listing, err := session.Listing()
+	if err != nil {
+		return i, err
+	}
+	if i.Preview, err = r.foresee(listing); err != nil {
+		return i, err
+	}
+	r.doing = "ending the session"
+	return i, session.Quit()
+}
+
+// foresee plans as list does, without writing anything.
+func (r *run) foresee(listing []pop3.Entry) (Preview, error) {
+	keys := identify(listing)
+	states, baseline, err := r.recall(keys)
+	if err != nil {
+		return Preview{}, err
+	}
+	p := Preview{Listed: len(listing), Deletes: r.deletesAtOnce()}
+	if r.account.Access == config.FromNowOn && !baseline {
+		p.Known = len(listing)
+		return p, nil
+	}
+	plan := makePlan(keys, states, rulesOf(r.account), r.Now())
+	p.Known, p.ToDelete, p.TooLarge, p.Waiting, p.SetAside = plan.known, len(plan.remove), len(plan.tooLarge), plan.waiting, plan.setAside
+	for _, indices := range [][]int{plan.fetch, plan.suspects} {
+		p.ToFetch += len(indices)
+		for _, index := range indices {
+			p.FetchBytes += listing[index].Size
+		}
+	}
+	return p, nil
+}
+
+// recall asks the ledger, where there is one.
+func (r *run) recall(keys []ledger.Key) (states []ledger.State, baseline bool, err error) {
+	if r.Ledger == nil {
+		return make([]ledger.State, len(keys)), false, nil
+	}
+	if baseline, err = r.Ledger.HasBaseline(r.account.Name); err != nil {
+		return nil, false, err
+	}
+	states, err = r.Ledger.States(r.account.Name, keys)
+	return states, baseline, err
+}
+
+// ProbeMailbox says whether the account's mail can be stored, as far as one can tell without storing any.
+func (f *Fetcher) ProbeMailbox(account config.Account) error {
+	r := &run{Fetcher: f, account: account}
+	path := account.Mailbox().At(f.Now())
+	mailbox, err := r.open(path)
+	if err == nil {
+		err = mailbox.Probe()
+	}
+	if err != nil {
+		return &Error{account.Name, "looking at " + path, err}
+	}
+	return mailbox.Close()
+}

@@ -1,0 +1,115 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/popfetchd/popfetchd/internal/ledger"
+	"github.com/popfetchd/popfetchd/internal/store"
+)
+
+// finishAppends finishes what a run that did not end cleanly had begun to append to an mbox. It needs no server.
+func (r *run) finishAppends(ctx context.Context) error {
+	intents, err := r.Ledger.Intents(r.account.Name)
+	if err != nil {
+		return err
+	}
+	for _, intent := range intents {
+		r.doing = "finishing an append to " + intent.Path
+		if err := r.finishAppend(ctx, intent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) finishAppend(ctx context.Context, intent ledger.Intent) error {
+	outcome, err := store.Redo(ctx, store.Intent{Path: intent.Path, Offset: intent.Offset, Length: intent.Length,
+		SHA256: intent.SHA256, Spool: intent.Spool}, r.storeOptions(r.account.Name))
+	if err != nil {
+		return err
+	}
+	log := r.log.With("mbox", intent.Path, "offset", intent.Offset, "messages", len(intent.Messages))
+	if outcome == store.Foreign {
+		log.Warn("another program changed the mbox after an interrupted append: nothing there was touched, the messages are fetched again")
+		return r.Ledger.Drop(intent.ID)
+	}
+	log.Info("finished an interrupted append")
+	return r.Ledger.Commit(r.account.Name, intent.Messages, intent.ID)
+}
+
+// adopt looks for listed messages that are in a mailbox already but not in the ledger, where a run did not end cleanly
+// or the account is new to the ledger, and remembers them. It also clears away what such a run left half done.
+func (r *run) adopt(keys []ledger.Key) error {
+	paths, err := r.Ledger.Unsettled(r.account.Name)
+	if err != nil || len(paths) == 0 {
+		return err
+	}
+	strangers, err := r.strangers(keys)
+	if err != nil {
+		return err
+	}
+	r.unsettled = true
+	for _, path := range paths {
+		r.doing = "looking for mail of an interrupted run in " + path
+		if err := r.adoptFrom(path, strangers); err != nil {
+			return err
+		}
+	}
+	r.unsettled = false
+	return r.Ledger.Settle(r.account.Name)
+}
+
+// strangers returns the listed keys that the ledger does not know, by the identity that file names carry.
+func (r *run) strangers(keys []ledger.Key) (map[store.ID]ledger.Key, error) {
+	states, err := r.Ledger.States(r.account.Name, keys)
+	if err != nil {
+		return nil, err
+	}
+	strangers := map[store.ID]ledger.Key{}
+	for i, key := range keys {
+		if !states[i].Known {
+			strangers[store.NewID(r.account.Name, key.UID, key.ListedSize, key.Occurrence)] = key
+		}
+	}
+	return strangers, nil
+}
+
+func (r *run) adoptFrom(path string, strangers map[store.ID]ledger.Key) error {
+	mailbox, err := r.openExisting(path, r.account.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer mailbox.Close()
+	if err := mailbox.Sweep(); err != nil {
+		return err
+	}
+	found, err := mailbox.Adopt(func(id store.ID) bool { _, ok := strangers[id]; return ok })
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	keys := make([]ledger.Key, len(found))
+	for i, m := range found {
+		keys[i] = strangers[m.ID]
+		delete(strangers, m.ID)
+	}
+	r.log.Info("found mail of an interrupted run: not fetched again", "mailbox", path, "messages", len(found))
+	return r.Ledger.Commit(r.account.Name, r.rows(found, keys), 0)
+}
+
+// openExisting opens the mailbox at path as what it is, whatever the configuration says by now.
+func (f *Fetcher) openExisting(path, account string) (store.Mailbox, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return store.OpenMaildir(path, f.storeOptions(account))
+	}
+	return store.OpenMbox(path, f.storeOptions(account))
+}

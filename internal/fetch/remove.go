@@ -1,0 +1,117 @@
+package fetch
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/popfetchd/popfetchd/internal/config"
+	"github.com/popfetchd/popfetchd/internal/ledger"
+	"github.com/popfetchd/popfetchd/internal/pop3"
+)
+
+// finish deletes on the server what may go, and ends the session so that it counts. Only now, with everything that was
+// retrieved durable and remembered, is QUIT sent: it is a commit on the server too (RFC 1939 §6 and §8).
+func (r *run) finish(session *pop3.Session, drop *maildrop, stored []int) error {
+	due := drop.plan.remove
+	if r.deletesAtOnce() {
+		due = append(due, stored...)
+	}
+	accepted, err := r.remove(session, drop, due)
+	if err != nil {
+		return err
+	}
+	r.doing = "ending the session"
+	if err := session.Quit(); err != nil {
+		if len(accepted) == 0 {
+			r.log.Info("the server did not confirm the end of the session", "reason", err.Error())
+			return nil
+		}
+		return fmt.Errorf("%d deletions are not confirmed and will be sent again: %w", len(accepted), err)
+	}
+	r.report.Deleted += len(accepted)
+	return r.Ledger.SetDeletion(r.account.Name, accepted, ledger.Deleted)
+}
+
+// remove sends DELE for the messages at due, after the ledger has noted that they are to go, and returns the keys of
+// those that the server took. They are gone only when QUIT is answered +OK.
+func (r *run) remove(session *pop3.Session, drop *maildrop, due []int) (accepted []ledger.Key, err error) {
+	if len(due) == 0 {
+		return nil, nil
+	}
+	r.tell(Deleting)
+	r.doing = "deleting messages on the server"
+	if err := r.Ledger.SetDeletion(r.account.Name, drop.notYetPending(), ledger.Pending); err != nil {
+		return nil, err
+	}
+	next := 0
+	for number, err := range session.Delete(drop.numbers(due)) {
+		key := drop.keys[due[next]]
+		next++
+		var reply *pop3.ReplyError
+		switch {
+		case err == nil:
+			accepted = append(accepted, key)
+		case errors.As(err, &reply):
+			r.log.Warn("the server refused to delete a message; it is asked again next time", "number", number, "uid", key.UID, "reply", reply.Error())
+		default:
+			return accepted, err
+		}
+	}
+	return accepted, nil
+}
+
+// notYetPending returns the keys to remove whose deletion is decided only now, by delete_after. Those just stored were
+// recorded as pending in the transaction that recorded them.
+func (d *maildrop) notYetPending() []ledger.Key {
+	var keys []ledger.Key
+	for _, index := range d.plan.remove {
+		if d.states[index].Deletion != ledger.Pending {
+			keys = append(keys, d.keys[index])
+		}
+	}
+	return keys
+}
+
+// reconcile brings the ledger's notes on deletions and failures up to what the listing and the policy say now.
+func (r *run) reconcile(drop *maildrop) error {
+	pending, err := r.Ledger.PendingDeletions(r.account.Name)
+	if err != nil {
+		return err
+	}
+	if r.account.Policy != config.Delete { // the user has changed the policy since
+		err = r.Ledger.SetDeletion(r.account.Name, pending, ledger.Kept)
+	} else { // what is no longer listed is gone: the answer to the QUIT that deleted it was lost
+		err = r.Ledger.SetDeletion(r.account.Name, missing(pending, drop.keys), ledger.Deleted)
+	}
+	if err != nil || r.account.Provider == "gmail" { // Gmail lists a window: what is missing there may come back
+		return err
+	}
+	failures, err := r.Ledger.Failures(r.account.Name)
+	if err != nil {
+		return err
+	}
+	failed := make([]ledger.Key, len(failures))
+	for i, f := range failures {
+		failed[i] = f.Key
+	}
+	return r.Ledger.Forget(r.account.Name, missing(failed, drop.keys))
+}
+
+// missing returns those of keys that are not listed.
+func missing(keys, listed []ledger.Key) []ledger.Key {
+	if len(keys) == 0 {
+		return nil
+	}
+	gone := make(map[ledger.Key]bool, len(keys))
+	for _, key := range keys {
+		gone[key] = true
+	}
+	for _, key := range listed {
+		delete(gone, key)
+	}
+	var result []ledger.Key
+	for key := range gone {
+		result = append(result, key)
+	}
+	return result
+}

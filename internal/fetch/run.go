@@ -1,0 +1,256 @@
+package fetch
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/popfetchd/popfetchd/internal/config"
+	"github.com/popfetchd/popfetchd/internal/ledger"
+	"github.com/popfetchd/popfetchd/internal/pop3"
+	"github.com/popfetchd/popfetchd/internal/store"
+)
+
+// maxSessions bounds a run, should a server give a reason for one more session each time.
+const maxSessions = 20
+
+// run is one run of one account.
+type run struct {
+	*Fetcher
+	account  config.Account
+	log      *slog.Logger
+	watch    func(Progress)
+	progress Progress
+	doing    string // for the error, should one come
+	report   Report
+
+	// unsettled says that a mailbox may hold messages of ours that the ledger does not know.
+	unsettled bool
+}
+
+// maildrop is what the server listed, and what to do about it. Its slices run in parallel.
+type maildrop struct {
+	listing []pop3.Entry
+	keys    []ledger.Key
+	states  []ledger.State
+	plan    plan
+}
+
+// numbers returns the message numbers, in this session, of the messages at indices.
+func (d *maildrop) numbers(indices []int) []int {
+	numbers := make([]int, len(indices))
+	for i, index := range indices {
+		numbers[i] = d.listing[index].Number
+	}
+	return numbers
+}
+
+// do holds sessions until nothing is left to do: one, as a rule.
+func (r *run) do(ctx context.Context) error {
+	r.doing = "opening the ledger"
+	if err := r.Ledger.Enroll(r.account.Name, r.account.Mailbox().At(r.Now())); err != nil {
+		return err
+	}
+	if err := r.finishAppends(ctx); err != nil {
+		return err
+	}
+	for range maxSessions {
+		again, err := r.visit(ctx)
+		if err != nil || !again {
+			return err
+		}
+	}
+	return fmt.Errorf("gave up after %d sessions with messages left", maxSessions)
+}
+
+// conclude writes the end of the run into the ledger.
+func (r *run) conclude(failed error) error {
+	problem := ""
+	if failed != nil {
+		problem = (&Error{r.account.Name, r.doing, failed}).Error()
+	}
+	summary, err := r.Ledger.Summary(r.account.Name)
+	r.report.PendingDelete = summary.PendingDelete
+	return cmp.Or(failed, err, r.Ledger.Finish(r.account.Name, r.Now(), problem, !r.unsettled))
+}
+
+// visit holds one session. again says that messages were left for another one.
+func (r *run) visit(ctx context.Context) (again bool, err error) {
+	session, err := r.connect(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer session.Close()
+	drop, err := r.list(session)
+	if err != nil {
+		return false, err
+	}
+	wanted, later := drop.plan.fetch, drop.plan.suspects
+	if len(wanted) == 0 {
+		wanted, later = later, nil
+	}
+	stored, err := r.retrieve(ctx, session, drop, wanted)
+	if errors.Is(err, pop3.ErrMessageTooLarge) {
+		return true, nil // the message is set aside, the session is over, the others wait
+	}
+	if err != nil {
+		return false, err // without QUIT: what was retrieved and not stored must not count as fetched there
+	}
+	if err := r.finish(session, drop, stored); err != nil {
+		return false, err
+	}
+	return len(later) > 0, nil
+}
+
+// list asks what the maildrop holds and plans.
+func (r *run) list(session *pop3.Session) (*maildrop, error) {
+	r.tell(Listing)
+	r.doing = "listing the messages"
+	listing, err := session.Listing()
+	if err != nil {
+		return nil, err
+	}
+	drop := &maildrop{listing: listing, keys: identify(listing)}
+	if err := r.adopt(drop.keys); err != nil {
+		return nil, err
+	}
+	if err := r.takeBaseline(drop.keys); err != nil {
+		return nil, err
+	}
+	if drop.states, err = r.Ledger.States(r.account.Name, drop.keys); err != nil {
+		return nil, err
+	}
+	drop.plan = makePlan(drop.keys, drop.states, rulesOf(r.account), r.Now())
+	r.count(drop)
+	return drop, cmp.Or(r.noteTooLarge(drop), r.reconcile(drop))
+}
+
+func rulesOf(account config.Account) rules {
+	return rules{delete: account.Policy == config.Delete, deleteAfter: account.DeleteAfter, maxMessageSize: account.MaxMessageSize}
+}
+
+// takeBaseline takes the first listing as already had, where the account says from-now-on.
+func (r *run) takeBaseline(keys []ledger.Key) error {
+	if r.account.Access != config.FromNowOn {
+		return nil
+	}
+	has, err := r.Ledger.HasBaseline(r.account.Name)
+	if has || err != nil {
+		return err
+	}
+	r.log.Info("access is from-now-on: what the server lists now is taken as already had", "messages", len(keys))
+	return r.Ledger.SetBaseline(r.account.Name, r.Now(), keys)
+}
+
+// noteTooLarge records messages over max_message_size, so that status lists them. They stay on the server.
+func (r *run) noteTooLarge(drop *maildrop) error {
+	var failures []ledger.Failure
+	for _, index := range drop.plan.tooLarge {
+		if before := drop.states[index].Failure; before == nil || before.Reason != ledger.TooLarge {
+			r.log.Warn("a message is larger than max_message_size: it stays on the server", "uid", drop.keys[index].UID, "size", drop.keys[index].ListedSize)
+			failures = append(failures, ledger.Failure{Key: drop.keys[index], Reason: ledger.TooLarge, Error: "larger than max_message_size"})
+		}
+	}
+	return r.Ledger.Fail(r.account.Name, failures)
+}
+
+// count enters a listing into the report. A later session of the same run counts only what came in between.
+func (r *run) count(drop *maildrop) {
+	tried := len(drop.plan.fetch) + len(drop.plan.suspects)
+	if r.report.Sessions == 1 {
+		r.report.Listed, r.report.New, r.report.Skipped = len(drop.listing), tried, drop.plan.skipped()
+		return
+	}
+	arrived := max(0, r.report.Stored+tried-r.report.New)
+	r.report.Listed += arrived
+	r.report.New += arrived
+}
+
+// retrieve takes the wanted messages into the mailbox and returns those that are there now. What arrived whole is kept,
+// whatever happens after it.
+func (r *run) retrieve(ctx context.Context, session *pop3.Session, drop *maildrop, wanted []int) (stored []int, err error) {
+	if len(wanted) == 0 {
+		return nil, nil
+	}
+	r.expect(drop, wanted)
+	d := &delivery{run: r}
+	failures, err := r.receive(ctx, session, drop, wanted, d)
+	if trouble := d.finish(ctx); trouble != nil { // worse than whatever the line did
+		r.doing = "storing mail in " + r.account.Mailbox().At(r.Now())
+		err = trouble
+	}
+	return d.stored, cmp.Or(err, r.Ledger.Fail(r.account.Name, failures))
+}
+
+// receive streams the wanted messages into the delivery and returns which failed, and why.
+func (r *run) receive(ctx context.Context, session *pop3.Session, drop *maildrop, wanted []int, d *delivery) ([]ledger.Failure, error) {
+	next := 0
+	verdicts := verdicts{run: r}
+	for message := range session.Retrieve(drop.numbers(wanted)) {
+		index := wanted[next]
+		next++
+		r.doing = fmt.Sprintf("receiving message %d of %d", next, len(wanted))
+		err := message.Err
+		if err == nil {
+			err = d.add(ctx, index, drop.keys[index], &countingReader{message, r})
+		}
+		if ctx.Err() != nil || d.err != nil {
+			return verdicts.failures, cmp.Or(d.err, context.Cause(ctx)) // no message's fault
+		}
+		if err := verdicts.judge(drop.keys[index], drop.states[index].Failure, err); err != nil {
+			return verdicts.failures, err
+		}
+		if err == nil {
+			r.progress.Messages++
+			r.tell(Retrieving)
+		}
+	}
+	return verdicts.failures, nil
+}
+
+// expect sets the totals for progress.
+func (r *run) expect(drop *maildrop, wanted []int) {
+	r.progress = Progress{TotalMessages: len(wanted)}
+	for _, index := range wanted {
+		r.progress.TotalBytes += drop.listing[index].Size
+	}
+	r.tell(Retrieving)
+}
+
+func (r *run) tell(phase Phase) {
+	r.progress.Phase = phase
+	if r.watch != nil {
+		r.watch(r.progress)
+	}
+}
+
+// countingReader counts the octets of a message into the progress.
+type countingReader struct {
+	message io.Reader
+	run     *run
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.message.Read(p)
+	c.run.progress.Bytes += int64(n)
+	if n == len(p) { // a long message: show that it moves
+		c.run.tell(Retrieving)
+	}
+	return n, err
+}
+
+// deletesAtOnce says that a server's copy is up for deletion as soon as ours is durable.
+func (r *run) deletesAtOnce() bool {
+	return r.account.Policy == config.Delete && r.account.DeleteAfter == 0
+}
+
+// open opens the account's mailbox at path.
+func (r *run) open(path string) (store.Mailbox, error) {
+	if r.account.Maildir != "" {
+		return store.OpenMaildir(path, r.storeOptions(r.account.Name))
+	}
+	return store.OpenMbox(path, r.storeOptions(r.account.Name))
+}
