@@ -102,7 +102,7 @@ func attachments() []maker {
 		attachment{subject: "Backup of the choir's scores", text: "Encrypted, as agreed. The passphrase comes by post.\n",
 			kind: "application/octet-stream", name: "scores.tar.gz.gpg", size: 4_700_000, key: 4}.large(),
 	}
-	for i := range 8 {
+	for i := range 6 {
 		all = append(all, picture(i))
 	}
 	return append(all, invitation, card, table, forwarded)
@@ -194,13 +194,13 @@ func picture(i int) maker {
 }
 
 func sky(s slot) []byte {
-	const width, height = 240, 160
+	const width, height = 180, 120
 	picture := image.NewNRGBA(image.Rect(0, 0, width, height))
 	warmth := s.random.IntN(80)
 	for y := range height {
 		for x := range width {
 			grain := s.random.IntN(12)
-			picture.Set(x, y, color.NRGBA{R: byte(70 + y + grain), G: byte(60 + y/2 + grain), B: byte(200 - y/2 - warmth + grain), A: 255})
+			picture.Set(x, y, color.NRGBA{R: byte(70 + y + grain), G: byte(60 + y/2 + grain), B: byte(220 - y/2 - warmth + grain), A: 255})
 		}
 	}
 	var b bytes.Buffer

@@ -1,0 +1,70 @@
+package popsim_test
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/popfetchd/popfetchd/internal/popsim"
+)
+
+// Whatever a client says, in whatever state: the server neither panics nor hangs, and lets go of the maildrop.
+func FuzzServer(f *testing.F) {
+	states := []string{
+		"",
+		"USER joe\r\n",
+		"AUTH PLAIN\r\n",
+		"USER joe\r\nPASS x\r\n",
+		"USER joe\r\nPASS x\r\nDELE 1\r\n",
+	}
+	for state := range states {
+		for _, seed := range []string{
+			"", "\r\n", "\n", "QUIT\r\n", "CAPA\r\nSTAT\r\nLIST\r\nUIDL\r\nRETR 1\r\nTOP 2 1\r\nQUIT\r\n", "AGpvZQB4\r\nSTAT\r\n", "*\r\n",
+			"RETR 99999999999999999999\r\nTOP 1 -1\r\nDELE 0\r\n", "\x00\xff\r\nUSER \x00\r\nPASS\r\n", "AUTH PLAIN =\r\nSTLS\r\nRSET\r\nLAST", "LIST 1 2 3\r\nuidl 2\r\n",
+		} {
+			f.Add(uint8(state), seed)
+		}
+	}
+	account := &popsim.Account{Username: "joe", Password: "x"}
+	var addresses []string
+	for _, dialect := range []popsim.Dialect{popsim.Plain, popsim.Gmail} {
+		server, err := popsim.Start("127.0.0.1:0", popsim.Config{Mode: popsim.NoTLS, Dialect: dialect, Accounts: []*popsim.Account{account}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Cleanup(func() { server.Close() })
+		addresses = append(addresses, server.Addr().String())
+	}
+	f.Fuzz(func(t *testing.T, state uint8, said string) {
+		if len(account.Messages()) < 2 {
+			account.Deliver(message("", "Subject: x\r\n\r\n.\r\n"))
+			account.Deliver(message("", ""))
+		}
+		for _, address := range addresses {
+			converse(t, address, states[int(state)%len(states)]+said)
+		}
+	})
+}
+
+// converse says all of it, then nothing, and waits for the server to hang up.
+func converse(t *testing.T, address, said string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	go func() {
+		io.WriteString(conn, said) // fails when the server has had enough
+		conn.(*net.TCPConn).CloseWrite()
+	}()
+	answer, err := io.ReadAll(conn)
+	if nerr, ok := err.(net.Error); ok && nerr.Timeout() {
+		t.Fatalf("the server hangs after %q", said)
+	}
+	if len(answer) == 0 {
+		t.Fatalf("no greeting (%v)", err)
+	}
+}
