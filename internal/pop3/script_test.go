@@ -89,39 +89,46 @@ func serve(t *testing.T, address string, handlers ...func(*peer)) Server {
 
 const loopback = "127.0.0.1:0"
 
-// script plays a conversation: "C: " is a command that must come, "S: " a line to send, "s: " the same without CRLF and with Go's escapes.
-// Lines that follow each other leave in one write. At its end the client must have nothing more to say; "close" hangs up at once.
+// script plays a conversation; at its end the client must have nothing more to say.
 func script(text string) func(*peer) {
 	return func(p *peer) {
-		var out strings.Builder
-		for line := range strings.Lines(text) {
-			verb, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
-			switch verb {
-			case "S":
-				out.WriteString(rest + "\r\n")
-			case "s":
-				raw, err := strconv.Unquote(`"` + rest + `"`)
-				if err != nil {
-					p.t.Errorf("script: %q: %v", rest, err)
-				}
-				out.WriteString(raw)
-			case "C":
-				p.send(out.String())
-				out.Reset()
-				if !p.expect(rest) {
-					return
-				}
-			case "close":
-				p.send(out.String())
-				return
-			case "":
-			default:
-				p.t.Errorf("script: unknown line %q", line)
-			}
+		if p.play(text) {
+			p.expectEnd()
 		}
-		p.send(out.String())
-		p.expectEnd()
 	}
+}
+
+// play plays the lines of a script. "C: " is a command that must come, "S: " a line to send, "s: " the same without CRLF and with
+// Go's escapes. Lines that follow each other leave in one write. "close" hangs up at once: play returns false.
+func (p *peer) play(text string) bool {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		verb, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		switch verb {
+		case "S":
+			out.WriteString(rest + "\r\n")
+		case "s":
+			raw, err := strconv.Unquote(`"` + rest + `"`)
+			if err != nil {
+				p.t.Errorf("script: %q: %v", rest, err)
+			}
+			out.WriteString(raw)
+		case "C":
+			p.send(out.String())
+			out.Reset()
+			if !p.expect(rest) {
+				return false
+			}
+		case "close":
+			p.send(out.String())
+			return false
+		case "":
+		default:
+			p.t.Errorf("script: unknown line %q", line)
+		}
+	}
+	p.send(out.String())
+	return true
 }
 
 // secure plays a handler behind a TLS handshake.

@@ -398,8 +398,7 @@ func TestCancel(t *testing.T) {
 	plain := func(text string) func(*testing.T, func()) Server {
 		return func(t *testing.T, cancel func()) Server {
 			return serve(t, loopback, func(p *peer) {
-				played := script(text + "\nclose")
-				played(p)
+				p.play(text)
 				cancel()
 				p.expectEnd()
 			})
