@@ -1,6 +1,8 @@
 package sample
 
 import (
+	"slices"
+
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/japanese"
@@ -35,7 +37,7 @@ var (
 
 // tongues are of every script that mail is written in, in the charsets that were, and here and there still are, in use.
 func tongues() []tongue {
-	return append(append(cyrillic(), indicAndEastern()...), append(western(), midEastern()...)...)
+	return slices.Concat(cyrillic(), indic(), eastern(), western(), northern(), midEastern())
 }
 
 func cyrillic() []tongue {
@@ -92,7 +94,7 @@ func cyrillic() []tongue {
 	}
 }
 
-func indicAndEastern() []tongue {
+func indic() []tongue {
 	return []tongue{
 		{
 			name: "मीरा जोशी", address: "meera@example.com",
@@ -123,6 +125,11 @@ func indicAndEastern() []tongue {
 			closing:    "அன்புடன்,\nகவிதா",
 			forms:      []form{utf8Raw},
 		},
+	}
+}
+
+func eastern() []tongue {
+	return []tongue{
 		{
 			name: "山田 花子", address: "hanako@example.com",
 			subjects: []string{"お花見のご案内", "会議の議事録", "写真を送ります"},
@@ -225,6 +232,11 @@ func western() []tongue {
 			closing:    "Até breve,\nJoão",
 			forms:      []form{{"iso-8859-1", charmap.ISO8859_1, "quoted-printable"}},
 		},
+	}
+}
+
+func northern() []tongue {
+	return []tongue{
 		{
 			name: "Łucja Żółkiewska", address: "lucja@example.com",
 			subjects:   []string{"Grzybobranie w sobotę", "Zdjęcia z gór"},
