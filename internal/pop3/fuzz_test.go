@@ -1,0 +1,85 @@
+package pop3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"testing"
+)
+
+// FuzzSession lets a server say anything at all. Whatever it says, the session ends, in good order or with an error of a kind
+// that callers know, and takes no more memory than its limits allow.
+func FuzzSession(f *testing.F) {
+	for _, pipelined := range []bool{false, true} {
+		var all []byte
+		for _, a := range conversation(pipelined) {
+			all = append(all, a.text...)
+		}
+		f.Add(all, uint64(2), pipelined)
+	}
+	f.Add([]byte("+OK\r\n-ERR\r\n+ \r\n+ \r\n"), uint64(2), false)
+	f.Add([]byte("+OK\r\n+OK\r\n.\r\n-ERR [AUTH] no\r\n"), uint64(3), true)
+	f.Fuzz(func(t *testing.T, said []byte, seed uint64, pipelining bool) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		c := &canned{data: said}
+		c.pieces = func() int {
+			if seed%2 == 0 { // line by line, so that few answers come before their questions
+				return bytes.IndexByte(c.data, '\n') + 1
+			}
+			return 1 + random.IntN(60)
+		}
+		server := cannedServer
+		server.Pipelining, server.MaxMessage = pipelining, 1000
+		err := exercise(c, server)
+		known := is[*ReplyError](err) || is[*ProtocolError](err) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrMessageTooLarge)
+		if err != nil && !known {
+			t.Fatalf("%q: %T %v", said, err, err)
+		}
+		if err != nil && len(err.Error()) > 2000 {
+			t.Fatalf("%q: error of %d bytes", said, len(err.Error()))
+		}
+		if !c.closed {
+			t.Fatalf("%q: connection stays open", said)
+		}
+	})
+}
+
+// exercise calls everything a session can do.
+func exercise(c *canned, server Server) error {
+	s, err := newSession(context.Background(), server, newWire(c, c, &server, func() error { return nil }))
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := s.begin(context.Background(), true); err != nil {
+		return err
+	}
+	mechanism := UserPass
+	if len(c.data)%2 == 0 {
+		mechanism = SASLPlain
+	}
+	if err := s.Login(Credentials{"joe", "secret", mechanism}); err != nil {
+		return err
+	}
+	entries, err := s.Listing()
+	if err != nil {
+		return err
+	}
+	var numbers []int
+	for _, e := range entries {
+		numbers = append(numbers, e.Number)
+	}
+	for m := range s.Retrieve(numbers) {
+		if _, err = io.Copy(io.Discard, m); err != nil && !is[*ReplyError](err) {
+			return err
+		}
+	}
+	for _, err := range s.Delete(numbers) {
+		if err != nil && !is[*ReplyError](err) {
+			return err
+		}
+	}
+	return s.Quit()
+}
