@@ -1,0 +1,73 @@
+// Command popfetchd fetches mail over POP3 and TLS into local Maildirs and
+// mboxes, once or on a schedule.
+//
+// What a user reads follows a few rules. Results go to stdout and say what
+// they are about first ("gmail: 12 new messages"). Errors go to stderr, one
+// line each, "popfetchd: " in front, in lower case and without a final
+// period, and they name the account, what was being done, and what to do
+// next. A call that cron makes says nothing while all is well. Whatever a
+// server wrote is shown with its control characters escaped.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+)
+
+// gcPercent keeps the heap close to what is in use: a run holds megabytes, not
+// gigabytes, and shares a small home server with others. GOGC overrides it.
+const gcPercent = 50
+
+func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the whole program: it carries out args and returns the exit code.
+// SIGTERM and SIGINT end its context; a second one ends the process at once,
+// which loses nothing either.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
+	defer func() {
+		if p := recover(); p != nil {
+			code = tellPanic(stderr, p)
+		}
+	}()
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	defer context.AfterFunc(ctx, stop)()
+
+	out := &output{w: stdout}
+	a := &app{stdout: out, stderr: stderr}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !a.started {
+		err = &usageError{err: err}
+	}
+	if err == nil && out.err != nil {
+		err = &exitError{code: exitLocal, err: fmt.Errorf("writing the output: %w", out.err)}
+	}
+	return tell(stderr, err)
+}
+
+// output is stdout with a memory: it keeps the first error of a write, so that
+// a full disk under a redirected stdout does not go unnoticed.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.w.Write(b)
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	return n, err
+}

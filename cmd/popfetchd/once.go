@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/popfetchd/popfetchd/internal/config"
+	"github.com/popfetchd/popfetchd/internal/fetch"
+)
+
+// once fetches the accounts named now, several at a time, and reports on each.
+func (a *app) once(ctx context.Context, names []string) error {
+	c, accounts, err := a.load(names)
+	if err != nil {
+		return err
+	}
+	v := a.newView(accounts)
+	fetcher, done, err := a.fetcher(c, v)
+	if err != nil {
+		return err
+	}
+	defer done()
+	reports := visitAll(ctx, fetcher, accounts, c.Parallel, v)
+	v.close()
+	return a.report(accounts, reports, v)
+}
+
+// visitAll visits the accounts, at most parallel at a time; what becomes of one
+// is nothing to the others.
+func visitAll(ctx context.Context, f *fetch.Fetcher, accounts []config.Account, parallel int, v view) []fetch.Report {
+	reports := make([]fetch.Report, len(accounts))
+	var g errgroup.Group
+	g.SetLimit(max(parallel, 1))
+	for i, account := range accounts {
+		g.Go(func() error {
+			reports[i] = f.Run(ctx, account, v.watch(i))
+			v.ended(i, reports[i])
+			return nil
+		})
+	}
+	_ = g.Wait() // the reports hold the errors
+	return reports
+}
+
+// report prints what came of the accounts, in the order of the file: results
+// to stdout as far as the view asks for them, errors to stderr.
+func (a *app) report(accounts []config.Account, reports []fetch.Report, v view) error {
+	var codes []int
+	for i, r := range reports {
+		if a.json {
+			if err := a.printJSON(r); err != nil {
+				return err
+			}
+		} else if v.summaries() {
+			fmt.Fprintf(a.stdout, "%s: %s\n", accounts[i].Name, ending(r))
+		}
+		if r.Err != nil {
+			codes = append(codes, tell(a.stderr, r.Err))
+		}
+	}
+	return told(codes)
+}
+
+// ending says in a few words what came of a visit.
+func ending(r fetch.Report) string {
+	var s string
+	switch {
+	case r.Stored > 0:
+		s = fmt.Sprintf("%s stored, %s in %s", plural(r.Stored, "message"), size(r.Bytes), took(r.Took))
+	case r.Err != nil:
+		s = "nothing stored"
+	case r.New > 0:
+		s = "none stored"
+	case r.Listed == 0:
+		s = "nothing new; no messages on the server"
+	default:
+		s = fmt.Sprintf("nothing new among %s", plural(r.Listed, "message"))
+	}
+	if r.Deleted > 0 {
+		s += fmt.Sprintf("; %s deleted on the server", grouped(int64(r.Deleted)))
+	}
+	if r.PendingDelete > 0 {
+		s += fmt.Sprintf("; %s still to be deleted there", grouped(int64(r.PendingDelete)))
+	}
+	if r.Skipped > 0 {
+		s += fmt.Sprintf("; %s left there", grouped(int64(r.Skipped)))
+	}
+	if r.Failed > 0 {
+		s += fmt.Sprintf("; %s failed", grouped(int64(r.Failed)))
+	}
+	if r.Err != nil {
+		s += "; then failed: " + oneLine(r.Err.Error())
+	}
+	return s
+}
+
+// briefEnding is ending for a narrow terminal: what was stored and what was
+// deleted.
+func briefEnding(r fetch.Report) string {
+	var s string
+	switch {
+	case r.Stored > 0:
+		s = fmt.Sprintf("%s stored, %s", grouped(int64(r.Stored)), size(r.Bytes))
+	case r.Err != nil:
+		return "failed"
+	default:
+		s = "nothing new"
+	}
+	if r.Deleted > 0 {
+		s += fmt.Sprintf("; %s deleted", grouped(int64(r.Deleted)))
+	}
+	if r.Err != nil {
+		s += "; failed"
+	}
+	return s
+}
+
+// fetcher opens the ledger for a run; done closes it. Its log goes where the
+// view can show it.
+func (a *app) fetcher(c *config.Config, v view) (f *fetch.Fetcher, done func(), err error) {
+	log, err := a.logger(v.logTo(a.stderr), slog.LevelWarn)
+	if err != nil {
+		return nil, nil, err
+	}
+	return openFetcher(c, log)
+}

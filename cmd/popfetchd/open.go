@@ -1,0 +1,56 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/popfetchd/popfetchd/internal/config"
+	"github.com/popfetchd/popfetchd/internal/fetch"
+	"github.com/popfetchd/popfetchd/internal/ledger"
+)
+
+// ledgerName is the ledger's file within the state folder.
+const ledgerName = "ledger.db"
+
+// openFetcher makes the state folder and opens the ledger for a run; done
+// closes it.
+func openFetcher(c *config.Config, log *slog.Logger) (f *fetch.Fetcher, done func(), err error) {
+	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return nil, nil, &exitError{code: exitLocal, err: fmt.Errorf("making the state folder: %w; create it, or set state_dir to a place that can be written", err)}
+	}
+	books, err := ledger.Open(filepath.Join(c.StateDir, ledgerName))
+	if err != nil {
+		return nil, nil, &exitError{code: exitLocal, err: err}
+	}
+	return newFetcher(c, books, log), func() { books.Close() }, nil
+}
+
+// openReader is openFetcher for what changes nothing. Where there is no ledger
+// yet, the Fetcher has none.
+func openReader(c *config.Config, log *slog.Logger) (f *fetch.Fetcher, done func(), err error) {
+	books, err := ledger.OpenReadOnly(filepath.Join(c.StateDir, ledgerName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return newFetcher(c, nil, log), func() {}, nil
+	case err != nil:
+		return nil, nil, &exitError{code: exitLocal, err: err}
+	}
+	return newFetcher(c, books, log), func() { books.Close() }, nil
+}
+
+func newFetcher(c *config.Config, books *ledger.Ledger, log *slog.Logger) *fetch.Fetcher {
+	return &fetch.Fetcher{Ledger: books, StateDir: c.StateDir, Log: log, Now: time.Now}
+}
+
+// mailbox is where an account's mail goes at a time, and of which kind it is.
+func mailbox(account config.Account, at time.Time) (path, kind string) {
+	if account.Maildir != "" {
+		return account.Maildir.At(at), "Maildir"
+	}
+	return account.Mbox.At(at), "mbox"
+}

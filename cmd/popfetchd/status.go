@@ -1,0 +1,175 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-runewidth"
+	"github.com/spf13/cobra"
+
+	"github.com/popfetchd/popfetchd/internal/config"
+	"github.com/popfetchd/popfetchd/internal/ledger"
+)
+
+// accountStatus is an account's part of `status --json`.
+type accountStatus struct {
+	Account             string     `json:"account"`
+	Mailbox             string     `json:"mailbox"`
+	Policy              string     `json:"policy"`
+	Messages            int        `json:"messages"`
+	Bytes               int64      `json:"bytes"`
+	LastSuccess         *time.Time `json:"last_success"`
+	LastAttempt         *time.Time `json:"last_attempt"`
+	LastError           string     `json:"last_error"`
+	ConsecutiveFailures int        `json:"consecutive_failures"`
+	PendingDelete       int        `json:"pending_delete"`
+	SetAside            int        `json:"set_aside"`
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status [ACCOUNT…]",
+		Short: "last success, counts and errors of each account",
+		Long: `Shows for each account when it was last fetched with success, how many messages
+are stored, how many deletions on the server are still to be confirmed, how many
+messages were set aside after repeated failures, and the last error.
+
+It reads the ledger only: no server is asked, and a daemon may be at work.`,
+		Example: `  popfetchd status
+  popfetchd status --json | jq '.accounts[] | select(.consecutive_failures > 0)'`,
+		ValidArgsFunction: a.completeAccounts,
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, accounts, err := a.load(args)
+			if err != nil {
+				return err
+			}
+			all, err := gatherStatus(c, accounts, time.Now())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(struct {
+					Accounts []accountStatus `json:"accounts"`
+				}{all})
+			}
+			a.printStatus(all, time.Now())
+			return nil
+		},
+	}
+}
+
+// gatherStatus reads the accounts' figures from the ledger; without a ledger
+// nothing was ever fetched.
+func gatherStatus(c *config.Config, accounts []config.Account, now time.Time) ([]accountStatus, error) {
+	books, err := ledger.OpenReadOnly(filepath.Join(c.StateDir, ledgerName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, &exitError{code: exitLocal, err: err}
+	}
+	if books != nil {
+		defer books.Close()
+	}
+	all := []accountStatus{}
+	for _, account := range accounts {
+		var s ledger.Summary
+		if books != nil {
+			if s, err = books.Summary(account.Name); err != nil {
+				return nil, err
+			}
+		}
+		path, _ := mailbox(account, now)
+		all = append(all, accountStatus{
+			Account:             account.Name,
+			Mailbox:             path,
+			Policy:              string(account.Policy),
+			Messages:            s.Messages,
+			Bytes:               s.Bytes,
+			LastSuccess:         timeOrNull(s.LastSuccess),
+			LastAttempt:         timeOrNull(s.LastAttempt),
+			LastError:           s.LastError,
+			ConsecutiveFailures: s.ConsecutiveFailures,
+			PendingDelete:       s.PendingDelete,
+			SetAside:            s.SetAside,
+		})
+	}
+	return all, nil
+}
+
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// printStatus prints the table for people, with troubles below it.
+func (a *app) printStatus(all []accountStatus, now time.Time) {
+	table := [][]string{{"ACCOUNT", "LAST SUCCESS", "MESSAGES", "SIZE", "TO DELETE", "SET ASIDE"}}
+	for _, s := range all {
+		table = append(table, []string{
+			s.Account, lastSuccess(s, now), grouped(int64(s.Messages)), size(s.Bytes),
+			strconv.Itoa(s.PendingDelete), strconv.Itoa(s.SetAside),
+		})
+	}
+	a.printTable(table, 2)
+	for _, s := range all {
+		if s.LastError != "" {
+			fmt.Fprintf(a.stdout, "\n%s: %s", s.Account, failures(s, now))
+			fmt.Fprintf(a.stdout, "\n  %s\n", oneLine(s.LastError))
+		}
+	}
+}
+
+// lastSuccess tells the time of the last success and how long ago it was.
+func lastSuccess(s accountStatus, now time.Time) string {
+	switch {
+	case s.LastSuccess == nil && s.LastAttempt == nil:
+		return "never run"
+	case s.LastSuccess == nil:
+		return "never"
+	}
+	t := s.LastSuccess.Local()
+	layout := "15:04"
+	if now.Sub(t) > 20*time.Hour {
+		layout = "2 Jan 15:04"
+	}
+	return fmt.Sprintf("%s (%s)", ago(t, now), t.Format(layout))
+}
+
+func failures(s accountStatus, now time.Time) string {
+	when := ""
+	if s.LastAttempt != nil {
+		when = ", " + ago(*s.LastAttempt, now)
+	}
+	if s.ConsecutiveFailures > 1 {
+		return fmt.Sprintf("the last %d runs failed%s:", s.ConsecutiveFailures, when)
+	}
+	return fmt.Sprintf("the last run failed%s:", when)
+}
+
+// printTable prints rows in columns, the first left columns flush left and the
+// others, which are figures, flush right.
+func (a *app) printTable(rows [][]string, left int) {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], runewidth.StringWidth(cell))
+		}
+	}
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			if i < left {
+				cells[i] = runewidth.FillRight(cell, widths[i])
+			} else {
+				cells[i] = runewidth.FillLeft(cell, widths[i])
+			}
+		}
+		fmt.Fprintln(a.stdout, strings.TrimRight(strings.Join(cells, gap), " "))
+	}
+}
