@@ -48,7 +48,7 @@ func (s *Server) writeCertificate() error {
 	if err != nil {
 		return err
 	}
-	return s.writePEM("key.pem", "PRIVATE KEY", der)
+	return s.writePEM("key.pem", "PRIVATE KEY", der, 0o600)
 }
 
 func (s *Server) sign(name string, cert, parent *x509.Certificate, key crypto.PublicKey, signer crypto.Signer) error {
@@ -56,12 +56,12 @@ func (s *Server) sign(name string, cert, parent *x509.Certificate, key crypto.Pu
 	if err != nil {
 		return err
 	}
-	return s.writePEM(name, "CERTIFICATE", der)
+	return s.writePEM(name, "CERTIFICATE", der, 0o644)
 }
 
-func (s *Server) writePEM(name, kind string, der []byte) error {
+func (s *Server) writePEM(name, kind string, der []byte, mode os.FileMode) error {
 	path := filepath.Join(s.Dir, name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode); err != nil {
 		return err
 	}
 	return s.give(path)
