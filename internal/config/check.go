@@ -79,7 +79,7 @@ func (p *parser) parse(data []byte) *Config {
 		return nil
 	}
 	s := p.section("", root.Line)
-	readSection(s, root, fileKeys(), c, names(accountKeys()), "it belongs to an account, below accounts")
+	readSection(s, root, fileKeys(), c, names(accountKeys()), "it belongs into an account, below accounts")
 	if !s.given("accounts") {
 		s.missing("accounts", "missing; list at least one account")
 	}
@@ -101,7 +101,10 @@ func (p *parser) parse(data []byte) *Config {
 func (p *parser) account(node *yaml.Node, path string) {
 	a := Account{Auth: "auto", Policy: Keep, Access: AllMail, Timeout: defaultTimeout, Pipelining: true}
 	s := p.section(path, node.Line)
-	readSection(s, node, accountKeys(), &a, names(fileKeys()), "it belongs to the file, not to an account")
+	readSection(s, node, accountKeys(), &a, names(fileKeys()), "it belongs at the top of the file, not into an account")
+	if p.nodes >= maxNodes {
+		return // not all of it was read
+	}
 	fillIn(&a)
 	checkName(p, s, a)
 	checkServer(s, a)
@@ -135,8 +138,8 @@ func checkName(p *parser, s *section, a Account) {
 		s.missing("name", "missing; give the account a name of your own")
 		return
 	}
-	for _, other := range p.drafts {
-		if a.Name != "" && other.account.Name == a.Name {
+	for i := range p.drafts {
+		if other := &p.drafts[i]; a.Name != "" && other.account.Name == a.Name {
 			s.fail("name", "%s is taken by the account in line %d; choose another", quoted(a.Name), other.section.line)
 		}
 	}
@@ -160,7 +163,7 @@ func checkTLS(s *section, a Account) {
 	}
 	if a.TLS != tlsNone {
 		if a.AllowCleartext {
-			s.fail("allow_cleartext", "has a use with tls: none only; remove it")
+			s.fail("allow_cleartext", "works with tls: none only; remove it")
 		}
 	} else if !isLoopback(a.Host) && !a.AllowCleartext && s.fine("allow_cleartext", "host", "provider") {
 		s.fail("tls", "none sends the password and all mail readable through the net; use implicit or starttls, or add allow_cleartext: true")
@@ -204,14 +207,14 @@ func checkPolicy(s *section, a Account) {
 	}
 	if a.Provider != gmail {
 		if a.Policy == MarkRead || a.Policy == Archive {
-			s.fail("policy", "only Gmail can %s its copy; use keep or delete, or provider: gmail", a.Policy)
+			s.fail("policy", "%s is Gmail's alone; use keep or delete, or add provider: gmail", a.Policy)
 		}
 		if a.Recent {
 			s.fail("recent", "only Gmail has a recent mode; remove it, or add provider: gmail")
 		}
 	}
-	if s.given("delete_after") && a.Policy != Delete {
-		s.fail("delete_after", "has a use with policy: delete only; remove it, or add policy: delete")
+	if s.given("delete_after") && s.fine("delete_after") && a.Policy != Delete {
+		s.fail("delete_after", "works with policy: delete only; remove it, or set that")
 	}
 	if a.Recent && a.Policy == Delete {
 		s.fail("policy", "mail is not to be deleted in Gmail's recent mode; use keep, or remove recent: true")

@@ -86,7 +86,6 @@ type Account struct {
 	// Schedule says when the daemon fetches; the file's by default.
 	Schedule Schedule
 
-	// secret is a pointer so that fmt prints an address, not what it holds.
 	secret *secret
 }
 

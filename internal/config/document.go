@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sort"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -19,7 +20,7 @@ const (
 	// maxMergeDepth bounds merges within merges, which may go in a circle.
 	maxMergeDepth = 8
 	// maxBlameWork bounds the bytes that are parsed to find a faulty line.
-	maxBlameWork = 8 << 20
+	maxBlameWork = 2 << 20
 )
 
 // document returns the root of the file's only YAML document, or nil after
@@ -67,32 +68,39 @@ func decode(r io.Reader) (documents []*yaml.Node, err error) {
 }
 
 // faultyLine returns the number of the line that makes data bad YAML: the one
-// after the longest run of lines that is good YAML. The line numbers in yaml.v3's own errors
-// are those of the block or quote around the mistake, or one off. It returns 0
-// when that takes too long.
+// after the longest run of lines that is good YAML. The line numbers in
+// yaml.v3's own errors are those of the block or quote around the mistake, or
+// one off.
 func faultyLine(data []byte) int {
-	var ends []int // of each line
-	for at := 0; at < len(data); {
-		n := bytes.IndexByte(data[at:], '\n')
-		if n < 0 {
-			n = len(data) - at - 1
-		}
-		at += n + 1
-		ends = append(ends, at)
-	}
+	ends := lineEnds(data)
 	reader := &lineReader{data: data, ends: ends}
 	decode(reader)
+	bad := func(lines int) bool {
+		_, err := decode(bytes.NewReader(data[:ends[lines-1]]))
+		return err != nil
+	}
 	work := 0
 	for n := reader.lines; n > 1; n-- {
-		prefix := data[:ends[n-2]]
-		if _, err := decode(bytes.NewReader(prefix)); err == nil {
+		if !bad(n - 1) {
 			return n
 		}
-		if work += len(prefix); work > maxBlameWork {
-			return 0
+		if work += ends[n-2]; work > maxBlameWork {
+			// Not always the right one in lists and quotes of several lines.
+			return 1 + sort.Search(n-1, func(i int) bool { return bad(i + 1) })
 		}
 	}
 	return 1
+}
+
+// lineEnds returns where each line ends.
+func lineEnds(data []byte) []int {
+	var ends []int
+	at := 0
+	for line := range bytes.Lines(data) {
+		at += len(line)
+		ends = append(ends, at)
+	}
+	return ends
 }
 
 // lineOf returns a line by its number.
@@ -138,6 +146,7 @@ var syntaxAdvice = []struct{ part, advice string }{
 	{"could not find expected ':'", "a key needs a colon and a space after it, as in name: gmail"},
 	{"unexpected end of stream", "a quote or bracket that opens here is never closed"},
 	{"did not find expected ',' or", "a list in brackets needs commas between its items and a bracket at its end"},
+	{"tag", "a value that begins with ! needs quotes"},
 	{"UTF-8", "this is not UTF-8 text; save the file as UTF-8"},
 	{"control characters", "a control character stands here; remove it"},
 	{"escape", "a backslash in double quotes begins an escape; use single quotes"},

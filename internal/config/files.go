@@ -75,7 +75,7 @@ func checkSecret(s *secret, name string, mode fs.FileMode) error {
 	case "password":
 		return checkMode(name, mode)
 	case "password_file":
-		raw, err := readSecretFile(s.text)
+		raw, err := readSecretFile(*s.text)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,8 +51,8 @@ func accountKeys() []key[Account] {
 		{"max_message_size", scalar(ParseSize, func(a *Account) *int64 { return &a.MaxMessageSize })},
 		{"timeout", scalar(parseTimeout, func(a *Account) *time.Duration { return &a.Timeout })},
 		{"pipelining", scalar(parsePipelining, func(a *Account) *bool { return &a.Pipelining })},
-		{"maildir", mailbox(func(a *Account) *PathTemplate { return &a.Maildir })},
-		{"mbox", mailbox(func(a *Account) *PathTemplate { return &a.Mbox })},
+		{"maildir", readMaildir},
+		{"mbox", readMbox},
 		{"schedule", scalar(ParseSchedule, func(a *Account) *Schedule { return &a.Schedule })},
 	}
 }
@@ -104,7 +105,7 @@ func (s *section) missing(key, format string, args ...any) {
 }
 
 // readSection reads a mapping by the table of its keys. Elsewhere are the keys
-// that are known at another level of the file, and hint says so.
+// of the file's other level, and hint says where they belong.
 func readSection[T any](s *section, mapping *yaml.Node, table []key[T], to *T, elsewhere []string, hint string) {
 	for _, pair := range s.parser.pairs(s.path, mapping, 0) {
 		s.lines[pair.key] = pair.line
@@ -116,24 +117,28 @@ func readSection[T any](s *section, mapping *yaml.Node, table []key[T], to *T, e
 			}
 		}
 		if !known {
-			s.parser.fail(pair.line, join(s.path, pair.key), "%s", explainUnknown(pair.key, names(table), elsewhere, hint))
+			s.unknown(pair, names(table), elsewhere, hint)
 		}
 	}
 }
 
-func explainUnknown(key string, known, elsewhere []string, hint string) string {
-	for _, name := range elsewhere {
-		if key == name {
-			return "unknown key here; " + hint
-		}
+// unknown notes an unknown key. The key that was probably meant counts as
+// given, so that it is not missed as well.
+func (s *section) unknown(pair pair, known, elsewhere []string, hint string) {
+	meant, advice := nearest(pair.key, known), "known here: "+strings.Join(known, ", ")
+	if before, _, found := strings.Cut(pair.key, ":"); found && nearest(before, known) != "" {
+		meant = nearest(before, known)
+		advice = "write a space after the colon of " + meant
+	} else if meant != "" {
+		advice = "did you mean " + meant + "?"
 	}
-	if before, _, found := strings.Cut(key, ":"); found && nearest(before, known) != "" {
-		return "unknown key; write a space after the colon of " + nearest(before, known)
+	if slices.Contains(elsewhere, pair.key) {
+		meant, advice = "", hint
 	}
-	if near := didYouMean(key, known); near != "" {
-		return "unknown key" + near
+	s.parser.fail(pair.line, join(s.path, pair.key), "unknown key; %s", advice)
+	if meant != "" && !s.given(meant) {
+		s.lines[meant], s.bad[meant] = pair.line, true
 	}
-	return "unknown key; known here: " + strings.Join(known, ", ")
 }
 
 // value is one value of the file, with what a message about it needs.
@@ -210,11 +215,16 @@ func file[T any](field func(*T) *string) func(value, *T) {
 	}
 }
 
-// mailbox reads the path of a mailbox, with strftime letters.
-func mailbox(field func(*Account) *PathTemplate) func(value, *Account) {
-	return func(v value, to *Account) {
-		scalar(v.section.parser.template, field)(v, to)
+func readMaildir(v value, to *Account) {
+	scalar(v.section.parser.template, func(a *Account) *PathTemplate { return &a.Maildir })(v, to)
+}
+
+func readMbox(v value, to *Account) {
+	if strings.HasSuffix(v.node.Value, "/") {
+		v.fail("%s is a folder; name a file in it, or use maildir", quoted(v.node.Value))
+		return
 	}
+	scalar(v.section.parser.template, func(a *Account) *PathTemplate { return &a.Mbox })(v, to)
 }
 
 func readProvider(v value, a *Account) {

@@ -87,8 +87,13 @@ func (p *parser) err() error {
 	if len(p.problems) == 0 {
 		return nil
 	}
+	full := len(p.problems) == maxProblems
 	slices.SortStableFunc(p.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
-	return &Error{Problems: slices.Compact(p.problems)}
+	p.problems = slices.Compact(p.problems)
+	if full {
+		p.problems = append(p.problems, Problem{File: p.name, Text: "there may be more mistakes; mend these first"})
+	}
+	return &Error{Problems: p.problems}
 }
 
 // maxQuoted is how much of a value a message shows.

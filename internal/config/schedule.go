@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -30,38 +31,54 @@ func (s Schedule) String() string { return s.spec }
 func ParseSchedule(text string) (Schedule, error) {
 	fields := strings.Fields(text)
 	spec := strings.Join(fields, " ")
-	if span, ok := strings.CutPrefix(spec, "@every"); ok {
-		return parseEvery(spec, strings.TrimSpace(span))
+	if len(fields) > 0 && fields[0] == "@every" {
+		return parseEvery(spec, strings.Join(fields[1:], " "))
 	}
-	zone := len(fields) > 0 && (strings.HasPrefix(fields[0], "TZ=") || strings.HasPrefix(fields[0], "CRON_TZ="))
-	if zone {
-		// The library panics on a zone alone, and takes an empty one for UTC.
-		if fields[0] = fields[0][strings.Index(fields[0], "=")+1:]; fields[0] == "" || len(fields) == 1 {
-			return Schedule{}, badSchedule(spec, "")
-		}
-		if _, err := time.LoadLocation(fields[0]); err != nil {
-			return Schedule{}, badSchedule(spec, "there is no time zone "+quoted(fields[0]))
-		}
-		fields = fields[1:]
-	}
-	for _, field := range fields {
-		// The library takes these for something, but not for what was meant.
-		if strings.Contains(","+field+",", ",,") || strings.Contains(field, "*-") || strings.Contains(field, "?-") || strings.Contains(field, "+") {
-			return Schedule{}, badSchedule(spec, "the field "+quoted(field)+" means nothing")
-		}
+	if err := checkFields(fields); err != nil {
+		return Schedule{}, badSchedule(spec, err)
 	}
 	parsed, err := cron.ParseStandard(spec)
 	if err != nil {
-		return Schedule{}, badSchedule(spec, err.Error())
+		return Schedule{}, badSchedule(spec, err)
 	}
-	s := Schedule{spec: spec, cron: parsed.(*cron.SpecSchedule)}
+	fixed, ok := parsed.(*cron.SpecSchedule)
+	if !ok {
+		return Schedule{}, badSchedule(spec, errors.New("@every has no time zone"))
+	}
+	s := Schedule{spec: spec, cron: fixed}
 	if s.Next(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
 		return Schedule{}, fmt.Errorf("%s never comes; there is no such day", quoted(spec))
 	}
 	return s, nil
 }
 
+// checkFields refuses what the library panics on or takes for something that
+// was not meant.
+func checkFields(fields []string) error {
+	if len(fields) == 0 {
+		return errors.New("it is empty")
+	}
+	if name, zone := strings.CutPrefix(strings.TrimPrefix(fields[0], "CRON_"), "TZ="); zone {
+		if len(fields) == 1 {
+			return errors.New("the times are missing after the time zone")
+		}
+		if _, err := time.LoadLocation(name); err != nil || name == "" {
+			return fmt.Errorf("there is no time zone %s", quoted(name))
+		}
+		fields = fields[1:]
+	}
+	for _, field := range fields {
+		if strings.Contains(","+field+",", ",,") || strings.Contains(field, "*-") || strings.Contains(field, "?-") || strings.Contains(field, "+") {
+			return fmt.Errorf("the field %s means nothing", quoted(field))
+		}
+	}
+	return nil
+}
+
 func parseEvery(spec, span string) (Schedule, error) {
+	if span == "" {
+		return Schedule{}, badSchedule(spec, errors.New("every what?"))
+	}
 	d, err := ParseDuration(span)
 	if err != nil {
 		return Schedule{}, fmt.Errorf("%s: %w", quoted(spec), err)
@@ -72,17 +89,14 @@ func parseEvery(spec, span string) (Schedule, error) {
 	return Schedule{spec: spec, every: d}, nil
 }
 
-func badSchedule(spec, why string) error {
-	if why != "" {
-		why = " (" + why + ")"
-	}
-	return fmt.Errorf("%s is not a schedule%s; write five cron fields as in \"*/15 * * * *\", or \"@every 15m\", \"@hourly\", \"@daily\", \"@weekly\"", quoted(spec), why)
+func badSchedule(spec string, why error) error {
+	return fmt.Errorf("%s is not a schedule (%w); write five cron fields as in \"*/15 * * * *\", or \"@every 15m\", \"@hourly\", \"@daily\", \"@weekly\"", quoted(spec), why)
 }
 
 // Next returns the first time after t that the schedule comes, in t's time
 // zone, or the zero time when there is none within five years. A time that the
-// clocks skip when they are put forward comes when they are: "30 2 * * *" runs
-// at 03:00 on that day. In the hour that they repeat it comes twice.
+// clocks skip when they are put forward comes at that moment: "30 2 * * *" runs
+// at 03:00 on that day. What falls into the hour that they repeat comes twice.
 func (s Schedule) Next(t time.Time) time.Time {
 	switch {
 	case s.every > 0:
@@ -90,42 +104,37 @@ func (s Schedule) Next(t time.Time) time.Time {
 	case s.cron == nil:
 		return time.Time{}
 	}
-	next := s.cron.Next(t)
-	if skipped := s.skipped(t); !skipped.IsZero() && (next.IsZero() || skipped.Before(next)) {
-		return skipped
-	}
-	return next
-}
-
-// skipped returns when the clocks are put forward over the next time after t
-// that the schedule comes, by the clock on the wall; the zero time when they
-// are not. The library goes on to the next day then.
-func (s Schedule) skipped(t time.Time) time.Time {
 	zone := s.cron.Location
 	if zone == time.Local { // the library's word for "the zone of t"
 		zone = t.Location()
 	}
-	wall := *s.cron
-	wall.Location = time.UTC
-	next := wall.Next(onWall(t.In(zone), time.UTC))
-	if next.IsZero() {
-		return next
-	}
-	real := onWall(next, zone)
-	if onWall(real, time.UTC).Equal(next) {
-		return time.Time{} // the clocks show it
-	}
-	start, end := real.ZoneBounds()
-	if onWall(real, time.UTC).Before(next) {
-		start = end
-	}
-	if start.After(t) {
-		return start.In(t.Location())
-	}
-	return time.Time{}
+	return s.nextOnWall(t.In(zone)).In(t.Location())
 }
 
-// onWall returns the time at which clocks of a zone show what t shows.
-func onWall(t time.Time, zone *time.Location) time.Time {
-	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), zone)
+// nextOnWall goes from one change of the clocks to the next, and in between
+// asks the library in UTC: in a zone of its own it skips what the clocks skip,
+// and never returns where they skip a day (Samoa, 30 December 2011).
+func (s Schedule) nextOnWall(t time.Time) time.Time {
+	steady := *s.cron
+	steady.Location = time.UTC
+	for base, after := t, clock(t); ; {
+		next := steady.Next(after)
+		if next.IsZero() {
+			return next
+		}
+		at := base.Add(next.Sub(clock(base)))
+		_, change := base.ZoneBounds()
+		if change.IsZero() || at.Before(change) {
+			return at
+		}
+		if !next.After(clock(change)) {
+			return change // the clocks go over it, or to it
+		}
+		base, after = change, clock(change).Add(-time.Second) // so that the change itself counts
+	}
+}
+
+// clock returns what clocks show at t, as a time in UTC.
+func clock(t time.Time) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
 }

@@ -56,8 +56,12 @@ func (a Account) Password(ctx context.Context) (string, error) {
 // secret is where a password comes from: its key, and what the file says there.
 // Whatever prints it shows the key only.
 type secret struct {
-	key  string
-	text string // the password itself, or a path, command or name
+	key string
+	// text is the password itself, or a path, command or name. Fmt does not call
+	// the methods of unexported fields, and prints what a pointer to a struct
+	// points to when the verb does not fit; of a pointer to a string it never
+	// shows more than the address.
+	text *string
 }
 
 const redacted = "[redacted]"
@@ -106,24 +110,24 @@ func newSecret(key, text string, p *parser) (*secret, error) {
 			return nil, errors.New("is not the name of a systemd credential; write the name of a LoadCredential= line, without a folder")
 		}
 	}
-	return &secret{key, text}, nil
+	return &secret{key, &text}, nil
 }
 
 func (s *secret) read(ctx context.Context) (string, error) {
 	switch s.key {
 	case "password_file":
-		return readSecretFile(s.text)
+		return readSecretFile(*s.text)
 	case "password_command":
-		return runSecretCommand(ctx, s.text)
+		return runSecretCommand(ctx, *s.text)
 	case "password_env":
-		if v, ok := os.LookupEnv(s.text); ok {
+		if v, ok := os.LookupEnv(*s.text); ok {
 			return v, nil
 		}
-		return "", fmt.Errorf("the variable %s is not set; set it for popfetchd", s.text)
+		return "", fmt.Errorf("the variable %s is not set; set it for popfetchd", *s.text)
 	case "password_credential":
-		return readCredential(s.text)
+		return readCredential(*s.text)
 	}
-	return s.text, nil
+	return *s.text, nil
 }
 
 // credentialsDir is where systemd puts a service's credentials, "" outside one.
