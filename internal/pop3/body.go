@@ -24,6 +24,7 @@ type body struct {
 	left   int64 // octets still allowed
 	ready  int   // octets at the front of the wire's buffer that belong to the message as they are
 	bol    bool  // what follows them begins a line
+	begun  bool  // what follows is not the first line
 	err    error // sticky; io.EOF after CRLF.CRLF
 }
 
@@ -118,11 +119,12 @@ func (b *body) scan() error {
 			if err := b.wire.fill(); err != nil { // too little to tell
 				return err
 			}
-		case b.bol && data[0] == '.':
+		case b.bol && data[0] == '.' && (b.begun || data[1] == '.'):
 			b.wire.take(1)
-			b.bol = false
+			b.bol, b.begun = false, true
 		default:
 			b.measure(data)
+			b.begun = true
 		}
 	}
 	return nil

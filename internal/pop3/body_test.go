@@ -24,7 +24,9 @@ func oracle(stream []byte) (message, rest []byte, complete bool) {
 			if len(tail) == 0 || string(tail) == "\r" {
 				return message, nil, false
 			}
-			i++
+			if i > 0 || tail[0] == '.' { // Dovecot does not stuff the first line
+				i++
+			}
 		}
 		message = append(message, stream[i])
 		bol = bytes.HasSuffix(stream[:i+1], []byte("\r\n"))
@@ -47,7 +49,9 @@ func TestBody(t *testing.T) {
 		{"one line", "hello\r\n.\r\n", "hello\r\n", ""},
 		{"what follows stays", "a\r\n.\r\n+OK next\r\n", "a\r\n", "+OK next\r\n"},
 		{"stuffed", "..\r\n...\r\n..a\r\n.\r\n", ".\r\n..\r\n.a\r\n", ""},
-		{"stuffed though there was no need", ".a\r\n.\r\n", "a\r\n", ""},
+		{"stuffed though there was no need", "a\r\n.b\r\n.\r\n", "a\r\nb\r\n", ""},
+		{"first line not stuffed, as by Dovecot", ".a\r\n.b\r\n.\r\n", ".a\r\nb\r\n", ""},
+		{"first line of dot and CR", ".\ra\r\n.\r\n", ".\ra\r\n", ""},
 		{"bare-LF dot is no end", "a\n.\nb\r\n.\r\n", "a\n.\nb\r\n", ""},
 		{"bare-LF dot CRLF is no end", "a\n.\r\nb\r\n.\r\n", "a\n.\r\nb\r\n", ""},
 		{"CRLF dot bare LF is no end", "a\r\n.\nb\r\n.\r\n", "a\r\n\nb\r\n", ""},
