@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -16,16 +15,16 @@ import (
 // to keep its parameters well under SQLite's limit of 32,766.
 const lookupRows = 500
 
-// lookup asks for lookupRows keys, numbered from 0. CROSS JOIN keeps SQLite to their order.
-var lookup = sync.OnceValue(func() string {
+// lookup is the SELECT for so many keys, numbered from 0. CROSS JOIN keeps SQLite to their order.
+func lookup(rows int) string {
 	var numbered strings.Builder
-	for n := range lookupRows {
+	for n := range rows {
 		fmt.Fprintf(&numbered, ", (%d, ?, ?, ?)", n)
 	}
 	return `WITH asked (n, uid, size, occurrence) AS (VALUES ` + numbered.String()[2:] + `)
 		SELECT n, stored_at, deletion, mailbox IS NOT NULL FROM asked CROSS JOIN messages
 		ON messages.account = ? AND messages.uid = asked.uid AND listed_size = asked.size AND messages.occurrence = asked.occurrence`
-})
+}
 
 // States returns what the ledger knows of each key, in their order. Its cost follows the number of keys, not the size
 // of the ledger: about 2 µs and 120 bytes a key.
@@ -50,27 +49,10 @@ func (l *Ledger) lookUp(account int64, keys []Key, states []State) error {
 	}
 	defer conn.Close()
 	return conn.Raw(func(c any) error {
-		statement, err := c.(driver.ConnPrepareContext).PrepareContext(context.Background(), lookup())
-		if err != nil {
-			return err
-		}
-		defer statement.Close()
-		parameters := make([]driver.NamedValue, 3*lookupRows+1)
-		for i := range parameters {
-			parameters[i].Ordinal = i + 1
-		}
-		parameters[3*lookupRows].Value = account
-		for asked := range slices.Chunk(tableOrder(keys), lookupRows) {
-			for n := range lookupRows {
-				p := parameters[3*n : 3*n+3]
-				if n < len(asked) {
-					key := &keys[asked[n]]
-					p[0].Value, p[1].Value, p[2].Value = key.UID, key.ListedSize, int64(key.Occurrence)
-				} else {
-					p[0].Value, p[1].Value, p[2].Value = nil, nil, nil // a NULL matches nothing
-				}
-			}
-			if err := readStates(statement.(driver.StmtQueryContext), parameters, asked, states); err != nil {
+		order := tableOrder(keys)
+		for rows := lookupRows; len(order) > 0; order = order[len(order)/rows*rows:] {
+			rows = min(rows, len(order))
+			if err := lookUpBy(c.(driver.ConnPrepareContext), rows, account, keys, order, states); err != nil {
 				return err
 			}
 		}
@@ -78,14 +60,38 @@ func (l *Ledger) lookUp(account int64, keys []Key, states []State) error {
 	})
 }
 
-// readStates runs the lookup for the keys whose indices are asked.
+// lookUpBy asks for as many keys as come in full groups of so many rows.
+func lookUpBy(c driver.ConnPrepareContext, rows int, account int64, keys []Key, order []int32, states []State) error {
+	statement, err := c.PrepareContext(context.Background(), lookup(rows))
+	if err != nil {
+		return err
+	}
+	defer statement.Close()
+	parameters := make([]driver.NamedValue, 3*rows+1)
+	for i := range parameters {
+		parameters[i].Ordinal = i + 1
+	}
+	parameters[3*rows].Value = account
+	for ; len(order) >= rows; order = order[rows:] {
+		for n, i := range order[:rows] {
+			p := parameters[3*n : 3*n+3]
+			p[0].Value, p[1].Value, p[2].Value = keys[i].UID, keys[i].ListedSize, int64(keys[i].Occurrence)
+		}
+		if err := readStates(statement.(driver.StmtQueryContext), parameters, order, states); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readStates runs the lookup: the key numbered n is the one at index asked[n].
 func readStates(statement driver.StmtQueryContext, parameters []driver.NamedValue, asked []int32, states []State) error {
 	rows, err := statement.QueryContext(context.Background(), parameters)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	var row [4]driver.Value // the columns are NOT NULL and the tables STRICT: all are int64
+	var row [4]driver.Value
 	for {
 		err := rows.Next(row[:])
 		if errors.Is(err, io.EOF) {
@@ -94,7 +100,14 @@ func readStates(statement driver.StmtQueryContext, parameters []driver.NamedValu
 		if err != nil {
 			return err
 		}
-		states[asked[row[0].(int64)]] = State{Known: true, StoredAt: time.Unix(row[1].(int64), 0), Deletion: Deletion(row[2].(int64)), Stored: row[3].(int64) != 0}
+		n, _ := row[0].(int64)
+		at, ok := row[1].(int64)
+		deletion, ok2 := row[2].(int64)
+		stored, _ := row[3].(int64)
+		if !ok || !ok2 { // no column of a STRICT table holds anything else, while it is whole
+			return damaged("a message's row holds no numbers where they belong")
+		}
+		states[asked[n]] = State{Known: true, StoredAt: time.Unix(at, 0), Deletion: Deletion(deletion), Stored: stored != 0}
 	}
 }
 
