@@ -89,15 +89,14 @@ type Progress struct {
 // between messages, finishes the commit in hand and leaves without QUIT. watch may be nil; it is called often, from
 // one goroutine.
 func (f *Fetcher) Run(ctx context.Context, account config.Account, watch func(Progress)) Report {
-	began := f.Now()
 	r := &run{Fetcher: f, account: account, watch: watch, doing: "starting", report: Report{Account: account.Name},
-		log: f.Log.With("account", account.Name)}
+		began: f.Now(), log: f.Log.With("account", account.Name)}
 	err := r.guarded(ctx)
 	if err != nil {
 		err = &Error{account.Name, r.doing, err}
 	}
 	r.report.Failed = r.report.New - r.report.Stored
-	r.report.Took = f.Now().Sub(began)
+	r.report.Took = f.Now().Sub(r.began)
 	r.report.Err = err
 	r.tell(Done)
 	return r.report

@@ -14,6 +14,7 @@ type rules struct {
 	delete         bool          // the server's copy goes once ours is durable
 	deleteAfter    time.Duration // and this much later
 	maxMessageSize int64         // octets as listed; 0: any
+	window         bool          // the server lists a part of its mail: what is not listed is not gone, and UIDs are never used again
 }
 
 // plan is what to do about a listing. Its numbers are indices into the listing.
@@ -23,12 +24,10 @@ type plan struct {
 	remove   []int // stored here, and the server's copy is due to go
 	known    int
 	tooLarge []int // never stored, over max_message_size
-	waiting  int   // never stored, failed before, tried again later
-	setAside int   // never stored, failed too often
+	waiting  []int // never stored, failed before, tried again later
+	setAside []int // never stored, failed too often
+	relisted int   // known, and deleted on the server before: perhaps others that were given their UIDs
 }
-
-// skipped counts the messages that are not stored and not tried now.
-func (p *plan) skipped() int { return len(p.tooLarge) + p.waiting + p.setAside }
 
 // identify gives every listed message its key. Occurrences count within equal UID and size, so that when one of two
 // messages with the same UID goes away the other keeps its key.
@@ -52,7 +51,11 @@ func makePlan(keys []ledger.Key, states []ledger.State, rules rules, now time.Ti
 		switch failure := state.Failure; {
 		case state.Known:
 			p.known++
-			if rules.delete && state.Stored && !now.Before(state.StoredAt.Add(rules.deleteAfter)) {
+			due := rules.delete && state.Stored && !now.Before(state.StoredAt.Add(rules.deleteAfter))
+			switch {
+			case due && state.Deletion == ledger.Deleted && !rules.window:
+				p.relisted++ // RFC 1939 §7 lets a UID be used again once its message is gone: that one is not deleted unseen
+			case due:
 				p.remove = append(p.remove, i)
 			}
 		case rules.maxMessageSize > 0 && keys[i].ListedSize > rules.maxMessageSize:
@@ -62,9 +65,9 @@ func makePlan(keys []ledger.Key, states []ledger.State, rules rules, now time.Ti
 		case failure.Reason == ledger.Broken:
 			p.suspects = append(p.suspects, i)
 		case failure.NextAt.IsZero():
-			p.setAside++
+			p.setAside = append(p.setAside, i)
 		case now.Before(failure.NextAt):
-			p.waiting++
+			p.waiting = append(p.waiting, i)
 		default:
 			p.fetch = append(p.fetch, i)
 		}

@@ -95,7 +95,7 @@ func (r *run) foresee(listing []pop3.Entry) (Preview, error) {
 		return p, nil
 	}
 	plan := makePlan(keys, states, rulesOf(r.account), r.Now())
-	p.Known, p.ToDelete, p.TooLarge, p.Waiting, p.SetAside = plan.known, len(plan.remove), len(plan.tooLarge), plan.waiting, plan.setAside
+	p.Known, p.ToDelete, p.TooLarge, p.Waiting, p.SetAside = plan.known, len(plan.remove), len(plan.tooLarge), len(plan.waiting), len(plan.setAside)
 	for _, indices := range [][]int{plan.fetch, plan.suspects} {
 		p.ToFetch += len(indices)
 		for _, index := range indices {
@@ -113,7 +113,7 @@ func (r *run) recall(keys []ledger.Key) (states []ledger.State, baseline bool, e
 	if baseline, err = r.Ledger.HasBaseline(r.account.Name); err != nil {
 		return nil, false, err
 	}
-	states, err = r.Ledger.States(r.account.Name, keys)
+	states, err = r.recognise(keys)
 	return states, baseline, err
 }
 

@@ -79,8 +79,8 @@ func (r *run) strangers(keys []ledger.Key) (map[store.ID]ledger.Key, error) {
 
 func (r *run) adoptFrom(path string, strangers map[store.ID]ledger.Key) error {
 	mailbox, err := r.openExisting(path, r.account.Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if errors.Is(err, fs.ErrNotExist) { // interrupted before it was made; there may be something to sweep all the same
+		mailbox, err = r.open(path)
 	}
 	if err != nil {
 		return err
@@ -109,7 +109,23 @@ func (f *Fetcher) openExisting(path, account string) (store.Mailbox, error) {
 		return nil, err
 	}
 	if info.IsDir() {
-		return store.OpenMaildir(path, f.storeOptions(account))
+		return f.openMaildir(path, account)
 	}
-	return store.OpenMbox(path, f.storeOptions(account))
+	return f.openMbox(path, account)
+}
+
+func (f *Fetcher) openMaildir(path, account string) (store.Mailbox, error) {
+	maildir, err := store.OpenMaildir(path, f.storeOptions(account))
+	if err != nil {
+		return nil, err // and not a Mailbox that holds a nil *Maildir
+	}
+	return maildir, nil
+}
+
+func (f *Fetcher) openMbox(path, account string) (store.Mailbox, error) {
+	mbox, err := store.OpenMbox(path, f.storeOptions(account))
+	if err != nil {
+		return nil, err
+	}
+	return mbox, nil
 }

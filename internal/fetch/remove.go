@@ -3,6 +3,7 @@ package fetch
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/ledger"
@@ -12,11 +13,11 @@ import (
 // finish deletes on the server what may go, and ends the session so that it counts. Only now, with everything that was
 // retrieved durable and remembered, is QUIT sent: it is a commit on the server too (RFC 1939 §6 and §8).
 func (r *run) finish(session *pop3.Session, drop *maildrop, stored []int) error {
-	due := drop.plan.remove
+	due := slices.Clone(drop.plan.remove)
 	if r.deletesAtOnce() {
 		due = append(due, stored...)
 	}
-	accepted, err := r.remove(session, drop, due)
+	accepted, err := r.remove(session, drop, drop.separable(due, stored))
 	if err != nil {
 		return err
 	}
@@ -40,7 +41,7 @@ func (r *run) remove(session *pop3.Session, drop *maildrop, due []int) (accepted
 	}
 	r.tell(Deleting)
 	r.doing = "deleting messages on the server"
-	if err := r.Ledger.SetDeletion(r.account.Name, drop.notYetPending(), ledger.Pending); err != nil {
+	if err := r.Ledger.SetDeletion(r.account.Name, drop.notYetPending(due), ledger.Pending); err != nil {
 		return nil, err
 	}
 	next := 0
@@ -60,16 +61,40 @@ func (r *run) remove(session *pop3.Session, drop *maildrop, due []int) (accepted
 	return accepted, nil
 }
 
-// notYetPending returns the keys to remove whose deletion is decided only now, by delete_after. Those just stored were
-// recorded as pending in the transaction that recorded them.
-func (d *maildrop) notYetPending() []ledger.Key {
+// notYetPending returns the keys of those due whose deletion is decided only now, by delete_after. Those just stored
+// were recorded as pending in the transaction that recorded them.
+func (d *maildrop) notYetPending(due []int) []ledger.Key {
 	var keys []ledger.Key
-	for _, index := range d.plan.remove {
-		if d.states[index].Deletion != ledger.Pending {
+	for _, index := range due {
+		if state := d.states[index]; state.Known && state.Deletion != ledger.Pending {
 			keys = append(keys, d.keys[index])
 		}
 	}
 	return keys
+}
+
+// separable returns those of due that can go without making another message unknowable: of several with the same UID
+// and size only their place in the listing tells which is which, so none goes before all are stored.
+func (d *maildrop) separable(due, stored []int) []int {
+	if len(due) == 0 {
+		return nil
+	}
+	missing := map[ledger.Key]int{}
+	for index, state := range d.states {
+		if !state.Known {
+			missing[alike(d.keys[index])]++
+		}
+	}
+	for _, index := range stored {
+		missing[alike(d.keys[index])]--
+	}
+	return slices.DeleteFunc(due, func(index int) bool { return missing[alike(d.keys[index])] > 0 })
+}
+
+// alike is the same for all messages with the same UID and size.
+func alike(key ledger.Key) ledger.Key {
+	key.Occurrence = 0
+	return key
 }
 
 // reconcile brings the ledger's notes on deletions and failures up to what the listing and the policy say now.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"time"
 
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/ledger"
@@ -26,6 +28,8 @@ type run struct {
 	progress Progress
 	doing    string // for the error, should one come
 	report   Report
+	began    time.Time    // the time that all decisions of the run go by
+	counted  []ledger.Key // the messages that are in the report
 
 	// unsettled says that a mailbox may hold messages of ours that the ledger does not know.
 	unsettled bool
@@ -57,8 +61,8 @@ func (r *run) do(ctx context.Context) error {
 	if err := r.finishAppends(ctx); err != nil {
 		return err
 	}
-	for range maxSessions {
-		again, err := r.visit(ctx)
+	for session := range maxSessions {
+		again, err := r.visit(ctx, session == 0)
 		if err != nil || !again {
 			return err
 		}
@@ -77,8 +81,9 @@ func (r *run) conclude(failed error) error {
 	return cmp.Or(failed, err, r.Ledger.Finish(r.account.Name, r.Now(), problem, !r.unsettled))
 }
 
-// visit holds one session. again says that messages were left for another one.
-func (r *run) visit(ctx context.Context) (again bool, err error) {
+// visit holds one session. again says that messages were left for another one: suspects get a session in which nothing
+// else is at stake, neither other messages nor deletions.
+func (r *run) visit(ctx context.Context, first bool) (again bool, err error) {
 	session, err := r.connect(ctx)
 	if err != nil {
 		return false, err
@@ -89,7 +94,7 @@ func (r *run) visit(ctx context.Context) (again bool, err error) {
 		return false, err
 	}
 	wanted, later := drop.plan.fetch, drop.plan.suspects
-	if len(wanted) == 0 {
+	if len(wanted) == 0 && (len(drop.plan.remove) == 0 || !first) {
 		wanted, later = later, nil
 	}
 	stored, err := r.retrieve(ctx, session, drop, wanted)
@@ -120,16 +125,20 @@ func (r *run) list(session *pop3.Session) (*maildrop, error) {
 	if err := r.takeBaseline(drop.keys); err != nil {
 		return nil, err
 	}
-	if drop.states, err = r.Ledger.States(r.account.Name, drop.keys); err != nil {
+	if drop.states, err = r.recognise(drop.keys); err != nil {
 		return nil, err
 	}
-	drop.plan = makePlan(drop.keys, drop.states, rulesOf(r.account), r.Now())
+	drop.plan = makePlan(drop.keys, drop.states, rulesOf(r.account), r.began)
 	r.count(drop)
+	if n := drop.plan.relisted; n > 0 {
+		r.log.Warn("the server lists messages again that it had deleted, or others with their UID and size: they are left alone", "messages", n)
+	}
 	return drop, cmp.Or(r.noteTooLarge(drop), r.reconcile(drop))
 }
 
 func rulesOf(account config.Account) rules {
-	return rules{delete: account.Policy == config.Delete, deleteAfter: account.DeleteAfter, maxMessageSize: account.MaxMessageSize}
+	return rules{delete: account.Policy == config.Delete, deleteAfter: account.DeleteAfter, maxMessageSize: account.MaxMessageSize,
+		window: account.Provider == "gmail"}
 }
 
 // takeBaseline takes the first listing as already had, where the account says from-now-on.
@@ -157,16 +166,30 @@ func (r *run) noteTooLarge(drop *maildrop) error {
 	return r.Ledger.Fail(r.account.Name, failures)
 }
 
-// count enters a listing into the report. A later session of the same run counts only what came in between.
+// count enters a listing into the report; of a later session only what was not listed before.
 func (r *run) count(drop *maildrop) {
-	tried := len(drop.plan.fetch) + len(drop.plan.suspects)
-	if r.report.Sessions == 1 {
-		r.report.Listed, r.report.New, r.report.Skipped = len(drop.listing), tried, drop.plan.skipped()
-		return
+	before := make(map[ledger.Key]bool, len(r.counted))
+	for _, key := range r.counted {
+		before[key] = true
 	}
-	arrived := max(0, r.report.Stored+tried-r.report.New)
-	r.report.Listed += arrived
-	r.report.New += arrived
+	fresh := func(indices []int) (n int) {
+		for _, index := range indices {
+			if !before[drop.keys[index]] {
+				n++
+			}
+		}
+		return n
+	}
+	r.counted = slices.Grow(r.counted, len(drop.keys))
+	for _, key := range drop.keys {
+		if !before[key] {
+			r.counted = append(r.counted, key)
+		}
+	}
+	p := &drop.plan
+	r.report.Listed = len(r.counted)
+	r.report.New += fresh(p.fetch) + fresh(p.suspects)
+	r.report.Skipped += fresh(p.tooLarge) + fresh(p.waiting) + fresh(p.setAside)
 }
 
 // retrieve takes the wanted messages into the mailbox and returns those that are there now. What arrived whole is kept,
@@ -250,7 +273,7 @@ func (r *run) deletesAtOnce() bool {
 // open opens the account's mailbox at path.
 func (r *run) open(path string) (store.Mailbox, error) {
 	if r.account.Maildir != "" {
-		return store.OpenMaildir(path, r.storeOptions(r.account.Name))
+		return r.openMaildir(path, r.account.Name)
 	}
-	return store.OpenMbox(path, r.storeOptions(r.account.Name))
+	return r.openMbox(path, r.account.Name)
 }
