@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,9 +22,6 @@ const namesAtATime = 4096
 // scansForMoved is how often a Maildir is read again because a file that was
 // listed has gone: a mail reader moved it from new/ to cur/ meanwhile.
 const scansForMoved = 3
-
-// errOtherSize says that a file's size is not the one its name promises.
-var errOtherSize = errors.New("the file's size differs from the one in its name")
 
 // eachName calls f for the names in a folder, as the file system lists them.
 // A folder that does not exist has none.
@@ -63,27 +62,46 @@ func (m *Maildir) Adopt(wanted func(ID) bool) ([]Message, error) {
 		if err != nil {
 			return nil, err
 		}
-		moved := false
-		for id, path := range found {
-			message, err := m.adopt(id, path)
-			switch {
-			case errors.Is(err, fs.ErrNotExist):
-				moved = true
-			case errors.Is(err, errOtherSize):
-			case err != nil:
-				return nil, err
-			default:
-				adopted[id] = message
-			}
+		complete, err := m.adoptAll(found, adopted)
+		if err != nil {
+			return nil, err
 		}
-		if !moved {
+		if complete {
 			break
 		}
 	}
 	if len(adopted) == 0 {
 		return nil, nil
 	}
-	return inOrder(adopted), m.syncFolders()
+	if err := m.syncFolders(); err != nil {
+		return nil, err
+	}
+	return inOrder(adopted), nil
+}
+
+// adoptAll adopts the files found, some at a time so that they share their
+// flushes. It is incomplete when one of them was moved meanwhile.
+func (m *Maildir) adoptAll(found map[ID]string, adopted map[ID]Message) (complete bool, err error) {
+	complete = true
+	for group := range slices.Chunk(slices.Collect(maps.Keys(found)), filesKeptOpen) {
+		messages, errs := make([]Message, len(group)), make([]error, len(group))
+		var flushes sync.WaitGroup
+		for i, id := range group {
+			flushes.Go(func() { messages[i], errs[i] = m.adopt(id, found[id]) })
+		}
+		flushes.Wait()
+		for i, id := range group {
+			switch err := errs[i]; {
+			case errors.Is(err, fs.ErrNotExist):
+				complete = false
+			case err != nil:
+				return false, err
+			default:
+				adopted[id] = messages[i]
+			}
+		}
+	}
+	return complete, nil
 }
 
 func inOrder(adopted map[ID]Message) []Message {
@@ -101,12 +119,16 @@ func (m *Maildir) candidates(wanted func(ID) bool) (map[ID]string, error) {
 	for _, sub := range []string{"new", "cur"} {
 		dir := filepath.Join(m.path, sub)
 		err := eachName(dir, func(name string) {
-			id, _, ok := parseName(name)
+			id, size, ok := parseName(name)
 			if !ok || id.tag() != m.tag || !wanted(id) {
 				return
 			}
+			path := filepath.Join(dir, name)
+			if info, err := os.Lstat(path); err == nil && info.Size() != size {
+				return // not as we left it
+			}
 			if other, ok := found[id]; !ok || baseName(name) <= baseName(filepath.Base(other)) {
-				found[id] = filepath.Join(dir, name)
+				found[id] = path
 			}
 		})
 		if err != nil {
@@ -146,14 +168,14 @@ func rescue(path string, size int64) (sum [sha256.Size]byte, err error) {
 	if err := f.Sync(); err != nil {
 		return sum, failed("flushing", path, err)
 	}
-	d := newDigest()
-	if _, err := io.CopyBuffer(d, onlyReader{f}, make([]byte, chunkSize)); err != nil {
+	info, err := f.Stat()
+	if err == nil && info.Size() != size {
+		err = fmt.Errorf("its size is %d, but its name says %d; move that file away", info.Size(), size)
+	}
+	if err != nil {
 		return sum, failed("reading", path, err)
 	}
-	if d.size != size {
-		return sum, failed("reading", path, errOtherSize)
-	}
-	return d.sha256(), nil
+	return hashSection(f, 0, size)
 }
 
 // onlyReader hides the other methods of a file from io.Copy, which would pass

@@ -390,7 +390,8 @@ func (b *mboxBatch) Discard() error {
 // hashSection hashes n bytes of f from offset on.
 func hashSection(f *os.File, offset, n int64) (sum [sha256.Size]byte, err error) {
 	d := newDigest()
-	_, err = io.CopyBuffer(d, onlyReader{io.NewSectionReader(f, offset, n)}, make([]byte, chunkSize))
+	buf := make([]byte, min(max(n, 1), chunkSize))
+	_, err = io.CopyBuffer(d, onlyReader{io.NewSectionReader(f, offset, n)}, buf)
 	if err == nil && d.size < n {
 		err = fmt.Errorf("the file ends after %d bytes of %d: %w", d.size, n, io.ErrUnexpectedEOF)
 	}

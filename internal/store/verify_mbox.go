@@ -260,9 +260,9 @@ func (s *mboxScan) add(line []byte) {
 	}
 }
 
-// finish ends the message in hand, if there is one.
+// finish ends the message in hand, if there is one and it is whole.
 func (s *mboxScan) finish() {
-	if s.started {
+	if s.started && s.blank {
 		s.quoted.flush()
 		s.found(s.sum.sha256())
 	}

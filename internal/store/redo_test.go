@@ -1,0 +1,309 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+)
+
+// interrupted is a batch whose intent was recorded and whose append never
+// happened: what a process leaves that dies in record.
+type interrupted struct {
+	m      *Mbox
+	before string // the mbox as it was
+	ours   string // what was to be appended
+	intent Intent
+}
+
+func interrupt(t *testing.T, before string) interrupted {
+	m := newMbox(t)
+	check(t, os.MkdirAll(filepath.Dir(m.path), 0o700))
+	write(t, m.path, before)
+	b := begin(t, m, 0, "one\r\n", "From two\r\n\x00\r\n", "").(*mboxBatch)
+	stop := errors.New("stop")
+	x := interrupted{m: m, before: before}
+	_, err := b.Commit(context.Background(), func(i Intent) error { x.intent = i; return stop })
+	if !errors.Is(err, stop) {
+		t.Fatal(err)
+	}
+	spool := read(t, x.intent.Spool)
+	x.ours = spool[len(spool)-int(x.intent.Length):]
+	return x
+}
+
+// redo puts the mbox into a state, runs Redo, and compares both answers.
+func (x interrupted) redo(t rapid.TB, state string, want Outcome, then string) {
+	t.Helper()
+	write(t, x.m.path, state)
+	for i := range 2 {
+		got, err := Redo(context.Background(), x.intent, x.m.options)
+		check(t, err)
+		if i == 1 && want == Restored {
+			want = Whole // doing it again finds it done
+		}
+		if got != want {
+			t.Fatalf("of %.200q Redo says %v, want %v", state, got, want)
+		}
+		if data := read(t, x.m.path); data != then {
+			t.Fatalf("%.200q became %.200q, want %.200q", state, data, then)
+		}
+	}
+}
+
+// Every torn state, byte by byte, is mended; whatever is not ours stays.
+func TestRedo(t *testing.T) {
+	t.Parallel()
+	for _, before := range []string{"", "From x\nold\n\n", "no line end"} {
+		x := interrupt(t, before)
+		whole := before + x.ours
+		for n := range len(x.ours) {
+			x.redo(t, before+x.ours[:n], Restored, whole)
+		}
+		x.redo(t, whole, Whole, whole)
+		x.redo(t, whole+"From other\nx\n\n", Whole, whole+"From other\nx\n\n")
+		for _, foreign := range []string{
+			before + "X" + x.ours[1:],                           // as long as ours
+			before + x.ours[:20] + "From other\nx\n\n",          // others appended to our torn end
+			before + x.ours[:len(x.ours)-1] + "Xmore",           // and beyond where we would end
+			before + strings.Repeat("x", len(x.ours)) + "\n\n",  // something longer
+			before + x.ours[:20] + "\x00\x00X",                  // zeros are ours, this is not
+			whole[:len(before)] + "From other\nshort\n\n",       // something shorter
+			before + x.ours[1:],                                 // out of step
+			before + "\x00" + x.ours[1:] + "From other\nx\n\n",  // zeros, but others came after
+			before + strings.ToUpper(x.ours[:len(x.ours)-1]),    // nearly
+			before + x.ours[:len(x.ours)-2] + "From other\n\nx", // others began before our end
+		} {
+			x.redo(t, foreign, Foreign, foreign)
+		}
+		if before != "" {
+			x.redo(t, before[:len(before)-1], Foreign, before[:len(before)-1])
+			x.redo(t, "", Foreign, "")
+		}
+		check(t, x.m.Sweep())
+		nothingUnfinished(t, x.m)
+	}
+}
+
+// After a power cut blocks that never reached the disk read as zeros.
+func TestRedoWithZeros(t *testing.T) {
+	t.Parallel()
+	x := interrupt(t, "From x\nold\n\n")
+	rapid.Check(t, func(t *rapid.T) {
+		torn := []byte(x.ours[:rapid.IntRange(0, len(x.ours)).Draw(t, "length")])
+		for range rapid.IntRange(0, 3).Draw(t, "holes") {
+			from := rapid.IntRange(0, len(torn)).Draw(t, "from")
+			clear(torn[from:rapid.IntRange(from, len(torn)).Draw(t, "to")])
+		}
+		want := Restored
+		if string(torn) == x.ours {
+			want = Whole
+		}
+		x.redo(t, x.before+string(torn), want, x.before+x.ours)
+	})
+}
+
+// Without a good spool only what stands whole counts, and nothing is touched.
+func TestRedoWithoutSpool(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"missing": os.Remove,
+		"short":   func(path string) error { return os.Truncate(path, 10) },
+		"changed": func(path string) error { return os.WriteFile(path, make([]byte, 4096), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := interrupt(t, "From x\nold\n\n")
+			check(t, spoil(x.intent.Spool))
+			whole := x.before + x.ours
+			x.redo(t, whole, Whole, whole)
+			x.redo(t, whole+"From y\n\n", Whole, whole+"From y\n\n")
+			for _, torn := range []string{x.before, x.before + x.ours[:10], whole[:len(whole)-1], ""} {
+				x.redo(t, torn, Foreign, torn)
+			}
+		})
+	}
+}
+
+// A file that is gone is made anew only when nothing but ours was in it.
+func TestRedoOfMissingFile(t *testing.T) {
+	x := interrupt(t, "")
+	check(t, os.RemoveAll(filepath.Dir(x.m.path)))
+	if got := must(Redo(context.Background(), x.intent, x.m.options))(t); got != Restored || read(t, x.m.path) != x.ours {
+		t.Errorf("Redo says %v", got)
+	}
+	for i, message := range x.intent.Messages {
+		if got, want := content(t, x.m, message.Location), []string{"one\n", "From two\n\x00\n", ""}[i]; got != want {
+			t.Errorf("message %d reads %q", i, got)
+		}
+	}
+	x = interrupt(t, "From x\nold\n\n")
+	check(t, os.Remove(x.m.path))
+	if got := must(Redo(context.Background(), x.intent, x.m.options))(t); got != Foreign || len(names(t, filepath.Dir(x.m.path))) > 0 {
+		t.Errorf("Redo says %v", got)
+	}
+}
+
+func TestRedoWaitsForLocks(t *testing.T) {
+	x := interrupt(t, "")
+	write(t, x.m.path+".lock", "")
+	x.m.options.LockTimeout = time.Millisecond
+	if _, err := Redo(context.Background(), x.intent, x.m.options); !errors.Is(err, ErrLocked) {
+		t.Errorf("Redo said %v", err)
+	}
+}
+
+// A process that is killed at a chosen place, or by the disk's limit in the
+// middle of a write, leaves what Redo and Sweep make good at once: its locks
+// do not keep us out.
+func TestKilledWriter(t *testing.T) {
+	for dieAt, want := range map[string]Outcome{"add": 0, "record": Restored, "commit": Whole} {
+		t.Run(dieAt, func(t *testing.T) {
+			t.Parallel()
+			x := newKilling(t)
+			x.run(t, commitOrder{First: 0, Count: 2, Bytes: 3 << 20})
+			x.run(t, commitOrder{First: 2, Count: 3, Bytes: 1 << 20, DieAt: dieAt})
+			stored := 5
+			if want == 0 {
+				stored = 2
+			} else if got := must(Redo(context.Background(), readIntent(t, x.intent), x.m.options))(t); got != want {
+				t.Errorf("Redo says %v, want %v", got, want)
+			}
+			x.finish(t, stored)
+		})
+	}
+}
+
+// killing is an mbox that helpers write to.
+type killing struct {
+	m      *Mbox
+	intent string // where they record it
+}
+
+func newKilling(t *testing.T) killing {
+	m := newMbox(t)
+	m.options.LockTimeout = 10 * time.Second
+	return killing{m, filepath.Join(t.TempDir(), "intent")}
+}
+
+func (x killing) order(o commitOrder) commitOrder {
+	o.Mbox, o.SpoolDir, o.Account, o.IntentFile = x.m.path, x.m.options.SpoolDir, "test", x.intent
+	return o
+}
+
+// run waits for a helper to end as it was told to.
+func (x killing) run(t *testing.T, o commitOrder) {
+	t.Helper()
+	err := helper(t, "commit", x.order(o).json()).Run()
+	if (err != nil) != (o.DieAt != "") {
+		t.Fatalf("the helper ended with %v", err)
+	}
+}
+
+// finish sweeps and holds the mbox against the first n messages.
+func (x killing) finish(t *testing.T, n int) {
+	t.Helper()
+	check(t, x.m.Sweep())
+	got := all(t, x.m)
+	if len(got) != n {
+		t.Fatalf("%d messages stand there, want %d", len(got), n)
+	}
+	for i, mail := range got {
+		if want := numbered(i, len(mail)); mail[:40] != want[:40] || !strings.HasPrefix(want, mail) {
+			t.Errorf("message %d is torn", i)
+		}
+	}
+	put(t, x.m, 100, "afterwards\r\n")
+	nothingUnfinished(t, x.m)
+}
+
+// Killed while the append is under way, again and again.
+func TestKilledInAppend(t *testing.T) {
+	t.Parallel()
+	x := newKilling(t)
+	put(t, x.m, 0) // makes the spool folder
+	check(t, os.MkdirAll(filepath.Dir(x.m.path), 0o700))
+	write(t, x.m.path, "")
+	const count, rounds = 4, 3
+	outcomes := make(map[Outcome]int)
+	for round := range rounds {
+		c := helper(t, "commit", x.order(commitOrder{First: round * count, Count: count, Bytes: 2 << 20}).json())
+		w := watch(t, x.m.path, unix.IN_MODIFY)
+		check(t, c.Start())
+		w.next(t)
+		check(t, c.Process.Kill())
+		c.Wait()
+		outcomes[must(Redo(context.Background(), readIntent(t, x.intent), x.m.options))(t)]++
+	}
+	t.Logf("after %d kills: %v", rounds, outcomes)
+	if outcomes[Foreign] > 0 {
+		t.Error("our own bytes were taken for foreign ones")
+	}
+	x.finish(t, count*rounds)
+}
+
+// Killed while files are renamed: each is in new/ whole, or not at all, and
+// with Adopt and a second delivery every message is there exactly once.
+func TestKilledInRenames(t *testing.T) {
+	t.Parallel()
+	m := newMaildir(t)
+	put(t, m, 10_000)
+	const count = 300
+	w := watch(t, filepath.Join(m.path, "new"), unix.IN_MOVED_TO)
+	c := helper(t, "commit", commitOrder{Maildir: m.path, Account: "test", Count: count, Bytes: 500}.json())
+	check(t, c.Start())
+	w.next(t)
+	check(t, c.Process.Kill())
+	c.Wait()
+
+	there := make(map[ID]bool)
+	for _, message := range must(m.Adopt(func(ID) bool { return true }))(t) {
+		there[message.ID] = true
+	}
+	t.Logf("killed after %d of %d renames", len(there), count)
+	if len(there) == 0 {
+		t.Error("nothing was adopted")
+	}
+	check(t, m.Sweep())
+	nothingUnfinished(t, m)
+	b := begin(t, m, 0)
+	var want []string
+	for i := range count {
+		want = append(want, numbered(i, 500))
+		if !there[testID(i)] {
+			must(b.Add(testID(i), strings.NewReader(want[i])))(t)
+		}
+	}
+	must(b.Commit(context.Background(), nil))(t)
+	check(t, b.Discard())
+	sameSet(t, all(t, m), want)
+}
+
+// watcher reports what happens to a file or folder, by inotify(7).
+type watcher struct{ f *os.File }
+
+func watch(t *testing.T, path string, events uint32) watcher {
+	fd := must(unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK))(t)
+	f := os.NewFile(uintptr(fd), "inotify")
+	t.Cleanup(func() { f.Close() })
+	must(unix.InotifyAddWatch(fd, path, events))(t)
+	check(t, f.SetReadDeadline(time.Now().Add(30*time.Second)))
+	return watcher{f}
+}
+
+// next waits for the next event.
+func (w watcher) next(t *testing.T) {
+	t.Helper()
+	must(w.f.Read(make([]byte, 4096)))(t)
+}
+
+func TestWords(t *testing.T) {
+	if got := fmt.Sprint(Whole, Restored, Foreign, Outcome(9), Missing, Changed, Damage(9)); got != "whole restored foreign Outcome(9) missing changed Damage(9)" {
+		t.Error(got)
+	}
+}
