@@ -135,7 +135,7 @@ func TestPasswordIsInNoError(t *testing.T) {
 	response := plainResponse(c)
 	for _, answer := range []string{
 		"S: -ERR bad command PASS %s", "S: -ERR [AUTH] %s", "S: %s", "S: PASS %s", `s: +OK %s\n`, "S: +OK [SYS/TEMP] %s",
-		"S: %s" + strings.Repeat("x", 3000), "S: " + strings.Repeat("%s", 300), "S: +OK\nS: %s", "close",
+		"S: %s" + strings.Repeat("x", 3000), "S: " + strings.Repeat("%s", 300), "S: +OK\nS: %s", "S: +OK\ns: %s", "close",
 	} {
 		for _, mechanism := range []struct {
 			name         Mechanism
@@ -146,7 +146,7 @@ func TestPasswordIsInNoError(t *testing.T) {
 		} {
 			c.Mechanism = mechanism.name
 			secret := mechanism.secret
-			if strings.HasPrefix(answer, "s:") {
+			if strings.Contains(answer, "s:") {
 				secret = strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(secret)
 			}
 			s := scripted(t, hello+mechanism.sent+strings.ReplaceAll(answer, "%s", secret))

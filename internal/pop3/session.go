@@ -80,8 +80,8 @@ func (s *Session) ready() error {
 	if s.owed > 0 {
 		return errBusy
 	}
-	if early := s.wire.buffered(); len(early) > 0 {
-		return s.wire.fail(protocolError("answer before any question: %s", shown(s.wire.text(early))))
+	if len(s.wire.buffered()) > 0 {
+		return s.wire.fail(protocolError("answer before any question: %s", s.wire.unasked()))
 	}
 	return nil
 }

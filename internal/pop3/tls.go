@@ -192,8 +192,8 @@ func (s *Session) startTLS(ctx context.Context) error {
 		}
 		return err
 	}
-	if early := s.wire.buffered(); len(early) > 0 {
-		return s.wire.fail(protocolError("bytes in clear after the answer to STLS: %s", shown(s.wire.text(early))))
+	if len(s.wire.buffered()) > 0 {
+		return s.wire.fail(protocolError("bytes in clear after the answer to STLS: %s", s.wire.unasked()))
 	}
 	secure, err := handshake(ctx, s.wire.raw, &s.server)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -196,6 +197,11 @@ func TestTLSErrors(t *testing.T) {
 	if !is[*TLSError](err) || errors.Unwrap(err) == nil || !strings.Contains(err.Error(), "set tls to starttls") {
 		t.Errorf("no TLS: %T %v", err, err)
 	}
+	server = serve(t, loopback, func(p *peer) { io.ReadAll(p.r) })
+	server.TLS, server.Timeout = ImplicitTLS, 50*time.Millisecond
+	if _, err = Dial(t.Context(), server); !errors.Is(err, os.ErrDeadlineExceeded) || is[*TLSError](err) {
+		t.Errorf("silence: %T %v", err, err)
+	}
 	server = serve(t, loopback, func(p *peer) { p.r.ReadByte() })
 	server.TLS = ImplicitTLS
 	if _, err = Dial(t.Context(), server); err == nil || is[*TLSError](err) || !strings.Contains(err.Error(), "TLS handshake with 127.0.0.1:") {
@@ -246,7 +252,7 @@ func TestSTLSNeverGoesOnInClear(t *testing.T) {
 		{"S: +OK\nC: CAPA\nS: -ERR\nC: STLS\nS: -ERR what", `server refused STLS: "what"; set tls to implicit`, is[*TLSError]},
 		{offersSTLS + "C: STLS\nS: -ERR [SYS/TEMP] not now", `server refused STLS: [SYS/TEMP] "not now"`, is[*ReplyError]},
 		{offersSTLS + "C: STLS\nS: +OK\nS: +OK injected", `bytes in clear after the answer to STLS: "+OK injected`, is[*ProtocolError]},
-		{offersSTLS + "C: STLS\nS: +OK\ns: x", `bytes in clear after the answer to STLS: "x"`, is[*ProtocolError]},
+		{offersSTLS + "C: STLS\nS: +OK\ns: x", `bytes in clear after the answer to STLS: part of a line, 1 octets`, is[*ProtocolError]},
 		{offersSTLS + "S: +OK early", `answer before any question: "+OK early`, is[*ProtocolError]},
 		{offersSTLS + "C: STLS\nclose", "closed the connection", func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
 	} {

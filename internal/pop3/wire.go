@@ -91,6 +91,15 @@ func (w *wire) text(b []byte) string {
 	return text
 }
 
+// unasked describes what is in the buffer but should not be. Part of a line is not shown: it could be part of a secret.
+func (w *wire) unasked() string {
+	line, _, whole := bytes.Cut(w.buffered(), []byte("\n"))
+	if !whole {
+		return fmt.Sprintf("part of a line, %d octets", len(line))
+	}
+	return shown(w.text(line))
+}
+
 // Write gathers what is to be sent. A read that would block sends it.
 func (w *wire) Write(p []byte) (int, error) {
 	if len(w.gathered)+len(p) > maxGathered {
@@ -163,7 +172,7 @@ func (w *wire) peekLine(limit int) ([]byte, error) {
 			return line[:len(line)-1], nil
 		}
 		if len(data) >= limit {
-			return nil, w.fail(protocolError("line is longer than %d octets: %s", limit, shown(w.text(data[:limit]))))
+			return nil, w.fail(protocolError("line is longer than %d octets", limit))
 		}
 		seen = len(data)
 		if err := w.fill(); err != nil {
