@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-const wholeSession = hello+`C: USER joe
+const wholeSession = hello + `C: USER joe
 S: +OK
 C: PASS secret
 S: +OK Welcome.
