@@ -2,6 +2,7 @@ package config
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ func allKeys() []string {
 // neither names one that is none.
 func TestPapersNameEveryKey(t *testing.T) {
 	rows := regexp.MustCompile("(?m)^\\| `([a-z_0-9]+)` \\|").FindAllStringSubmatch(string(read(t, reference)), -1)
-	lines := regexp.MustCompile(`(?m)^ *#? *(?:- )?([a-z_0-9]+):(?: |$)`).FindAllStringSubmatch(string(read(t, example)), -1)
+	lines := regexp.MustCompile(`(?m)^[# ]*(?:- )?([a-z_0-9]+):(?: |$)`).FindAllStringSubmatch(string(read(t, example)), -1)
 	for paper, found := range map[string][][]string{reference: rows, example: lines} {
 		var keys []string
 		for _, match := range found {
@@ -47,13 +48,30 @@ func TestPapersNameEveryKey(t *testing.T) {
 	}
 }
 
-// The example is a good file as it stands, and stays one when any single line
-// that is commented out is wanted.
+// The example loads as it stands once its password is there, and is good with
+// all that is commented out as well. Explanations begin with "# ", what is
+// commented out with # and two spaces or a key.
 func TestExampleIsGood(t *testing.T) {
-	t.Setenv("HOME", "/home/joe")
-	c := parse(t, string(read(t, example)))
-	if len(c.Accounts) == 0 || c.Accounts[0].Provider != gmail {
-		t.Errorf("accounts %+v", c.Accounts)
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	dir := filepath.Join(home, ".config", "popfetchd")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "gmail.password"), []byte("abcd efgh ijkl mnop\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if password, err := c.Accounts[0].Password(t.Context()); password != "abcdefghijklmnop" || err != nil {
+		t.Errorf("password %q, %v", password, err)
+	}
+	all := regexp.MustCompile(`(?m)^#(  [ -]|[a-z])`).ReplaceAllString(string(read(t, example)), "$1")
+	c = parse(t, all)
+	if len(c.Accounts) != 3 || c.StateDir != "/var/lib/popfetchd" || c.Accounts[1].DeleteAfter == 0 || !c.Accounts[2].Recent {
+		t.Errorf("config %+v", c)
 	}
 }
 
