@@ -134,28 +134,22 @@ func TestConcurrentUse(t *testing.T) {
 	accounts.Wait()
 }
 
-// TestSecondHandleDropsNoLocks: to open a ledger twice in a process must not drop the locks of the first handle, or
-// another process takes itself for the last user and removes the -wal file that the first one goes on writing to.
+// TestSecondHandleDropsNoLocks: to open a ledger twice in a process must not drop the lock of the first handle. Without
+// it another process, such as an older sqlite3, takes itself for the last user and removes the -wal file in use.
 func TestSecondHandleDropsNoLocks(t *testing.T) {
 	l, path := newLedger(t)
 	ok(t, l.Commit("gmail", batchOf(0), 0))
 	second, err := ledger.OpenReadOnly(path)
 	ok(t, err)
 	ok(t, second.Close())
-	command, output := committer(t, path, "other", 0, 0)
-	for output.Scan() {
-	}
-	ok(t, command.Wait())
-	ok(t, l.Commit("gmail", batchOf(1), 0))
-	command, output = committer(t, path, "other", 1, 1)
-	for output.Scan() {
-	}
-	ok(t, command.Wait())
-	ok(t, l.Close())
-	l = open(t, path)
-	defer l.Close()
-	if s, err := l.Summary("gmail"); err != nil || s.Messages != 2*batchSize {
-		t.Errorf("%d messages are left of %d (%v)", s.Messages, 2*batchSize, err)
+	f, err := os.Open(path)
+	ok(t, err)
+	defer f.Close()
+	const ofdGetLock = 36 // F_OFD_GETLK, which unlike F_GETLK shows the locks of this process too
+	lock := syscall.Flock_t{Type: syscall.F_WRLCK}
+	ok(t, syscall.FcntlFlock(f.Fd(), ofdGetLock, &lock))
+	if lock.Type != syscall.F_RDLCK {
+		t.Error("the lock of the first handle is gone")
 	}
 }
 
