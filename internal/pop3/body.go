@@ -16,6 +16,10 @@ var (
 // that stuffs a line is taken away, CRLF.CRLF alone ends it. Only CRLF begins a line: a dot behind a bare LF or a bare
 // CR is a dot like others, so that a message cannot be made to end early and to smuggle in a reply of its own.
 //
+// One dot that begins the whole message, with no second behind it, stays: no server that stuffs would send that, but
+// Dovecot 2.3 does not stuff the first line. (A first line of one dot is an end all the same; the real end that follows
+// is then an answer that nobody asked for, and ends the session.)
+//
 // It searches the wire's buffer for CRLF and dot, and hands out what lies between as it stands.
 type body struct {
 	wire   *wire
