@@ -39,7 +39,8 @@ func ParseSchedule(text string) (Schedule, error) {
 	}
 	parsed, err := cron.ParseStandard(spec)
 	if err != nil {
-		return Schedule{}, badSchedule(spec, err)
+		why, _, _ := strings.Cut(err.Error(), ": strconv.")
+		return Schedule{}, badSchedule(spec, errors.New(why))
 	}
 	fixed, ok := parsed.(*cron.SpecSchedule)
 	if !ok {

@@ -72,9 +72,6 @@ func (s *secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.String()) }
 // String returns the key, not the secret.
 func (s *secret) String() string { return s.key + " " + redacted }
 
-// GoString returns the key, not the secret.
-func (s *secret) GoString() string { return s.String() }
-
 // MarshalText returns the key, not the secret; JSON and others use it.
 func (s *secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
