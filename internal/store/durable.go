@@ -54,6 +54,17 @@ func syncOpenDir(dir *os.File) error {
 	return failed("flushing", dir.Name(), err)
 }
 
+// syncName makes the name of an open file or folder durable in its parent. A
+// parent that we may not read cannot be opened for that; then the whole file
+// system is flushed, by what is open.
+func syncName(f *os.File) error {
+	err := syncDir(filepath.Dir(f.Name()))
+	if errors.Is(err, fs.ErrPermission) {
+		return syncfs(f)
+	}
+	return err
+}
+
 // syncAndClose flushes the files at the same time, which lets the file system
 // serve them with few commits of its journal, and closes them. A failed flush
 // is final: the kernel reports it once and then forgets (fsync(2), NOTES).
@@ -72,14 +83,14 @@ func syncAndClose(files []*os.File) error {
 	return errors.Join(errs...)
 }
 
-// syncfs flushes the whole file system dir is on. The kernel keeps write
-// errors by open file and tells those that happened since it was opened: dir
-// has to have been opened before the first write that is to be covered.
-func syncfs(dir *os.File) error {
+// syncfs flushes the whole file system f is on. The kernel keeps write errors
+// by open file and tells those that happened since it was opened: f has to
+// have been opened before the first write that is to be covered.
+func syncfs(f *os.File) error {
 	for {
-		err := unix.Syncfs(int(dir.Fd()))
+		err := unix.Syncfs(int(f.Fd()))
 		if err != unix.EINTR {
-			return failed("flushing the file system of", dir.Name(), err)
+			return failed("flushing the file system of", f.Name(), err)
 		}
 	}
 }

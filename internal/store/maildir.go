@@ -32,7 +32,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -113,11 +112,12 @@ func (m *Maildir) create() error {
 		}
 		f.Close() // empty, there is nothing to flush
 	}
-	if err := syncDir(m.path); err != nil {
-		return err
+	dir, err := os.Open(m.path)
+	if err != nil {
+		return failed("opening", m.path, err)
 	}
-	// The parent of a folder that was there before may be closed to us.
-	if err := syncDir(filepath.Dir(m.path)); err != nil && !errors.Is(err, fs.ErrPermission) {
+	defer dir.Close()
+	if err := errors.Join(syncOpenDir(dir), syncName(dir)); err != nil {
 		return err
 	}
 	m.durable.Store(true)

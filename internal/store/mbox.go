@@ -162,8 +162,9 @@ func (b *mboxBatch) Add(id ID, r io.Reader) (Message, error) {
 //
 // go-mbox writes the frame: the From_ line, and the line end and blank line
 // behind the message. The message itself goes past the writer that go-mbox
-// has for it: that one keeps a whole line in memory (a line of 256 MB took
-// some 900 MB), scans it again at each Write, and turns CRLF into LF, which
+// has for it: that one keeps a whole line in memory and scans it again at each
+// Write (one line of 256 MB, in pieces of 128 KB: 515 MB of memory and 12 s;
+// this way: 10 MB and 1.7 s with all flushes), and it turns CRLF into LF, which
 // has happened already here and would take a CR from "\r\r\n". Its quoting is
 // the older one; [quoter] quotes all that mboxrd wants quoted.
 func (b *mboxBatch) receive(r io.Reader) error {

@@ -212,8 +212,9 @@ func fullMbox(t *testing.T, dir string, want error) {
 	nothingUnfinished(t, m)
 }
 
-// A folder in which we may not make files: the fcntl lock has to do, and the
-// dot lock of others is heeded. The helper gives up root's rights for that.
+// A folder that we may neither read nor make files in: the fcntl lock has to
+// do, and the dot lock of others is heeded. The helper gives up root's rights
+// for that.
 func TestFolderThatIsNotOurs(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -224,7 +225,7 @@ func TestFolderThatIsNotOurs(t *testing.T) {
 	check(t, os.Mkdir(spool, 0o700))
 	check(t, os.Chmod(spool, 0o777))
 	run := func() string {
-		check(t, os.Chmod(dir, 0o555))
+		check(t, os.Chmod(dir, 0o111))
 		defer os.Chmod(dir, 0o755)
 		return string(must(helper(t, "locked", dir).Output())(t))
 	}

@@ -142,7 +142,7 @@ func flushMbox(mbox *os.File) error {
 	if err := mbox.Sync(); err != nil {
 		return failed("flushing", mbox.Name(), err)
 	}
-	return syncDir(filepath.Dir(mbox.Name()))
+	return syncName(mbox)
 }
 
 // isTorn says whether the mbox's last n bytes, from the intent's offset on,

@@ -64,7 +64,11 @@ func TestRedo(t *testing.T) {
 	for _, before := range []string{"", "From x\nold\n\n", "no line end"} {
 		x := interrupt(t, before)
 		whole := before + x.ours
-		for n := range len(x.ours) {
+		step := 1
+		if before != "no line end" { // where a piece of the padding can be torn off, too
+			step = 7
+		}
+		for n := 0; n < len(x.ours); n += step {
 			x.redo(t, before+x.ours[:n], Restored, whole)
 		}
 		x.redo(t, whole, Whole, whole)
@@ -158,16 +162,15 @@ func TestRedoWaitsForLocks(t *testing.T) {
 	}
 }
 
-// A process that is killed at a chosen place, or by the disk's limit in the
-// middle of a write, leaves what Redo and Sweep make good at once: its locks
-// do not keep us out.
+// A process that is killed at a chosen place leaves what Redo and Sweep make
+// good at once: its locks do not keep us out.
 func TestKilledWriter(t *testing.T) {
 	for dieAt, want := range map[string]Outcome{"add": 0, "record": Restored, "commit": Whole} {
 		t.Run(dieAt, func(t *testing.T) {
 			t.Parallel()
 			x := newKilling(t)
-			x.run(t, commitOrder{First: 0, Count: 2, Bytes: 3 << 20})
-			x.run(t, commitOrder{First: 2, Count: 3, Bytes: 1 << 20, DieAt: dieAt})
+			x.run(t, commitOrder{First: 0, Count: 2, Bytes: 1 << 20})
+			x.run(t, commitOrder{First: 2, Count: 3, Bytes: 400 << 10, DieAt: dieAt})
 			stored := 5
 			if want == 0 {
 				stored = 2

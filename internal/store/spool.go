@@ -151,7 +151,7 @@ func appendSpool(mbox, spool *os.File, intent Intent) error {
 		err = failed("flushing", mbox.Name(), mbox.Sync())
 	}
 	if err == nil && intent.Offset == 0 {
-		err = syncDir(filepath.Dir(mbox.Name())) // the file may be new, by us or a run that ended too early
+		err = syncName(mbox) // the file may be new, by us or a run that ended too early
 	}
 	if err == nil {
 		err = stands(mbox, intent)
