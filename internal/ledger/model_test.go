@@ -36,6 +36,7 @@ type machine struct {
 
 // TestModel holds every method against a model, with the ledger closed and opened again in between, and with crashes.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	root, runs := t.TempDir(), 0
 	rapid.Check(t, func(t *rapid.T) {
 		runs++
@@ -306,23 +307,22 @@ func (m *machine) crash(t *rapid.T) {
 	m.reopen(t)
 }
 
-// compare holds all that the ledger tells against the model.
+// compare holds all that the ledger tells of an account against the model.
 func (m *machine) compare(t *rapid.T) {
-	for _, name := range names {
-		a := m.model[name]
-		if a == nil {
-			a = &account{}
-		}
-		baseline, err := m.ledger.HasBaseline(name)
-		same(t, "HasBaseline", baseline, err, a.baseline)
-		m.compareMessages(t, name, a)
-		failures, err := m.ledger.Failures(name)
-		same(t, "Failures", failures, err, slices.SortedFunc(maps.Values(a.failures), func(x, y ledger.Failure) int { return compareKeys(x.Key, y.Key) }))
-		intents, err := m.ledger.Intents(name)
-		same(t, "Intents", intents, err, slices.SortedFunc(maps.Values(a.intents), func(x, y ledger.Intent) int { return cmp.Compare(x.ID, y.ID) }))
-		unsettled, err := m.ledger.Unsettled(name)
-		same(t, "Unsettled", unsettled, err, slices.Sorted(maps.Keys(a.unsettled)))
+	name := drawName(t)
+	a := m.model[name]
+	if a == nil {
+		a = &account{}
 	}
+	baseline, err := m.ledger.HasBaseline(name)
+	same(t, "HasBaseline", baseline, err, a.baseline)
+	m.compareMessages(t, name, a)
+	failures, err := m.ledger.Failures(name)
+	same(t, "Failures", failures, err, slices.SortedFunc(maps.Values(a.failures), func(x, y ledger.Failure) int { return compareKeys(x.Key, y.Key) }))
+	intents, err := m.ledger.Intents(name)
+	same(t, "Intents", intents, err, slices.SortedFunc(maps.Values(a.intents), func(x, y ledger.Intent) int { return cmp.Compare(x.ID, y.ID) }))
+	unsettled, err := m.ledger.Unsettled(name)
+	same(t, "Unsettled", unsettled, err, slices.Sorted(maps.Keys(a.unsettled)))
 }
 
 func (m *machine) compareMessages(t *rapid.T, name string, a *account) {

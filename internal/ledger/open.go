@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
@@ -110,15 +111,15 @@ func looksWhole(path string) error {
 func check(db *sql.DB) error {
 	var application, version int
 	var integrity string
-	err := errors.Join(
-		db.QueryRow("PRAGMA application_id").Scan(&application),
-		db.QueryRow("PRAGMA user_version").Scan(&version))
-	if err == nil {
-		err = db.QueryRow("PRAGMA integrity_check(1)").Scan(&integrity)
+	for _, ask := range []struct {
+		pragma string
+		answer any
+	}{{"application_id", &application}, {"user_version", &version}, {"integrity_check(1)", &integrity}} {
+		if err := db.QueryRow("PRAGMA " + ask.pragma).Scan(ask.answer); err != nil {
+			return err
+		}
 	}
 	switch {
-	case err != nil:
-		return err
 	case application != applicationID:
 		return errors.New("this is no ledger of popfetchd; point state_dir elsewhere")
 	case version > schemaVersion:
@@ -126,7 +127,7 @@ func check(db *sql.DB) error {
 	case version < 1:
 		return damaged("its schema has no version")
 	case integrity != "ok":
-		return damaged("%s", integrity)
+		return damaged("%s", strings.ReplaceAll(strings.TrimPrefix(integrity, "*** in database main ***\n"), "\n", ", "))
 	}
 	return nil
 }

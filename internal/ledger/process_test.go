@@ -18,9 +18,10 @@ import (
 // TestKilled kills a committer at random moments, again and again on one ledger. What it has said to be committed is
 // there afterwards; of what it has not said, a batch is there whole or not at all, its intent going the other way.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	next := 0
-	for range 12 {
+	for range 6 {
 		command, output := committer(t, path, "gmail", next, next+10_000)
 		said := next - 1
 		for output.Scan() {
@@ -72,6 +73,7 @@ func checkBatches(t *testing.T, path string, said int) int {
 
 // TestWritersAndReader: two processes and this one commit at once, while a read-only handle looks on.
 func TestWritersAndReader(t *testing.T) {
+	t.Parallel()
 	const batches = 15
 	l, path := newLedger(t)
 	reader, err := ledger.OpenReadOnly(path)
@@ -218,6 +220,7 @@ func ownerOf(t *testing.T, path string) uint32 {
 
 // TestBeginners: processes that find no ledger make one between them.
 func TestBeginners(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	var beginners sync.WaitGroup
 	for _, account := range []string{"a", "b", "c"} {
