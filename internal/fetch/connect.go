@@ -68,12 +68,12 @@ func (r *run) connect(ctx context.Context) (*pop3.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.report.Sessions++
 	r.doing = fmt.Sprintf("logging in to %s as %s", address(r.account), r.account.Login())
 	if err := session.Login(pop3.Credentials{Username: r.account.Login(), Password: password, Mechanism: pop3.Mechanism(r.account.Auth)}); err != nil {
 		defer session.Close()
 		return nil, r.judgeLogin(session, err)
 	}
+	r.report.Sessions++
 	return session, nil
 }
 

@@ -3,6 +3,7 @@ package fetch
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"path/filepath"
 	"time"
@@ -19,8 +20,11 @@ const (
 	batchAge      = 10 * time.Second
 )
 
-// stopPatience is how long the commit in hand may take once the run was told to stop.
+// stopPatience is how long a commit may wait for an mbox that others have locked once the run was told to stop.
 const stopPatience = 10 * time.Second
+
+// errStopped says that the run was told to stop and has waited for the mailbox since.
+var errStopped = errors.New("the run was told to stop")
 
 // delivery takes received messages into the mailbox, batch by batch. While one batch is being committed the next is
 // being received; there is never more than one of each.
@@ -115,8 +119,24 @@ func (d *delivery) handOver(ctx context.Context) error {
 		return cmp.Or(err, full.Discard())
 	}
 	d.commit = make(chan commitResult, 1)
-	go func() { d.commit <- d.run.commit(ctx, full) }()
+	go func() {
+		patient, cancel := outlive(ctx)
+		defer cancel()
+		d.commit <- d.run.commit(patient, full)
+	}()
 	return nil
+}
+
+// outlive returns a context that ends stopPatience after ctx.
+func outlive(ctx context.Context) (context.Context, context.CancelFunc) {
+	lasting, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(stopPatience, func() { cancel(errStopped) })
+	})
+	return lasting, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 // wait waits for the commit under way, if there is one, and counts what it stored.
@@ -137,11 +157,6 @@ func (d *delivery) wait() error {
 
 // finish commits what is left, also when the run was told to stop, closes the mailbox, and returns d.err.
 func (d *delivery) finish(ctx context.Context) error {
-	if ctx.Err() != nil {
-		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
-		defer cancel()
-		ctx = stopping
-	}
 	if d.batch != nil {
 		d.fail(d.handOver(ctx))
 	}

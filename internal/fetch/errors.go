@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/ledger"
@@ -21,6 +22,7 @@ type Error struct {
 // Error says what happened to which account, and what to do next.
 func (e *Error) Error() string {
 	text := fmt.Sprintf("account %s: %s: %v", e.Account, e.Doing, e.Err)
+	text = strings.ReplaceAll(text, "\n", "; ") // between the parts of joined errors
 	switch KindOf(e.Err) {
 	case Temporary:
 		return text + "; nothing is lost: the next run goes on from here"
@@ -64,7 +66,7 @@ func KindOf(err error) Kind {
 		return sorted.kind
 	case errors.As(err, &secret), errors.As(err, &file), errors.As(err, &credentials):
 		return Configuration
-	case errors.Is(err, store.ErrLocked):
+	case errors.Is(err, store.ErrLocked), errors.Is(err, errStopped):
 		return Temporary
 	case errors.As(err, &disk), errors.As(err, &memory), errors.As(err, &path):
 		return Local

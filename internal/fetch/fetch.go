@@ -110,7 +110,7 @@ func (r *run) guarded(ctx context.Context) (err error) {
 		return err
 	}
 	defer unlock()
-	return r.conclude(r.do(ctx))
+	return r.conclude(ctx, r.do(ctx))
 }
 
 // catch turns a panic into an error of this account, so that a mistake here does not end the daemon for the others.

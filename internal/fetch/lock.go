@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -22,8 +23,8 @@ var errElsewhere = errors.New("another popfetchd is fetching this account")
 func (r *run) lock(ctx context.Context) (unlock func(), err error) {
 	r.doing = "taking the account's lock"
 	folder := filepath.Join(r.StateDir, "locks")
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, err
+	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err // also when the state folder is gone, and the ledger with it: a new one would be a lie
 	}
 	f, err := os.OpenFile(filepath.Join(folder, r.account.Name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -36,6 +37,14 @@ func (r *run) lock(ctx context.Context) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
+// pathError makes err tell which file it is about; nil stays nil.
+func pathError(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: path, Err: err}
+}
+
 func waitForLock(ctx context.Context, f *os.File) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, lockPatience, errElsewhere)
 	defer cancel()
@@ -44,7 +53,7 @@ func waitForLock(ctx context.Context, f *os.File) error {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return os.NewSyscallError("flock", err)
+			return pathError("flock", f.Name(), err)
 		}
 		select {
 		case <-look.C:

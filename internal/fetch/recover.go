@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -29,7 +30,7 @@ func (r *run) finishAppend(ctx context.Context, intent ledger.Intent) error {
 	outcome, err := store.Redo(ctx, store.Intent{Path: intent.Path, Offset: intent.Offset, Length: intent.Length,
 		SHA256: intent.SHA256, Spool: intent.Spool}, r.storeOptions(r.account.Name))
 	if err != nil {
-		return err
+		return cmp.Or(context.Cause(ctx), err) // the mbox was locked until we were told to stop
 	}
 	log := r.log.With("mbox", intent.Path, "offset", intent.Offset, "messages", len(intent.Messages))
 	if outcome == store.Foreign {

@@ -70,14 +70,23 @@ func (r *run) do(ctx context.Context) error {
 	return fmt.Errorf("gave up after %d sessions with messages left", maxSessions)
 }
 
-// conclude writes the end of the run into the ledger.
-func (r *run) conclude(failed error) error {
+// conclude writes the end of the run into the ledger. One that was told to stop is no failure; it has not been, so that
+// the next one comes as soon as it may.
+func (r *run) conclude(ctx context.Context, failed error) error {
+	summary, err := r.Ledger.Summary(r.account.Name)
+	r.report.PendingDelete = summary.PendingDelete
+	if KindOf(failed) == Temporary && ctx.Err() != nil {
+		if !r.unsettled {
+			err = cmp.Or(err, r.Ledger.Settle(r.account.Name))
+		}
+		return cmp.Or(failed, err)
+	}
 	problem := ""
 	if failed != nil {
 		problem = (&Error{r.account.Name, r.doing, failed}).Error()
+	} else {
+		r.doing = "recording the end of the run"
 	}
-	summary, err := r.Ledger.Summary(r.account.Name)
-	r.report.PendingDelete = summary.PendingDelete
 	return cmp.Or(failed, err, r.Ledger.Finish(r.account.Name, r.Now(), problem, !r.unsettled))
 }
 
@@ -200,6 +209,7 @@ func (r *run) retrieve(ctx context.Context, session *pop3.Session, drop *maildro
 	}
 	r.expect(drop, wanted)
 	d := &delivery{run: r}
+	defer d.wait() // should this panic: no commit outlasts the account's lock
 	failures, err := r.receive(ctx, session, drop, wanted, d)
 	if trouble := d.finish(ctx); trouble != nil { // worse than whatever the line did
 		r.doing = "storing mail in " + r.account.Mailbox().At(r.Now())

@@ -129,8 +129,11 @@ func (w *world) set(key, value string) {
 func (w *world) config() config.Account {
 	w.Helper()
 	address := w.server.Addr().(*net.TCPAddr)
-	file := fmt.Sprintf("state_dir: %s\naccounts:\n  - name: joe\n    host: 127.0.0.1\n    port: %d\n    ca_file: ca.pem\n    username: joe@example.org\n    timeout: 10s\n",
+	file := fmt.Sprintf("state_dir: %s\naccounts:\n  - name: joe\n    host: 127.0.0.1\n    port: %d\n    ca_file: ca.pem\n    username: joe@example.org\n",
 		w.state, address.Port)
+	if w.line("timeout: ") == "" {
+		file += "    timeout: 10s\n"
+	}
 	if !strings.Contains(strings.Join(w.lines, "\n"), "password") {
 		file += "    password: " + password + "\n"
 	}

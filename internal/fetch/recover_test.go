@@ -1,0 +1,217 @@
+package fetch_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/popfetchd/popfetchd/internal/fetch"
+	"github.com/popfetchd/popfetchd/internal/ledger"
+	"github.com/popfetchd/popfetchd/internal/popsim"
+	"github.com/popfetchd/popfetchd/internal/store"
+)
+
+// A ledger that was lost is made anew from a Maildir: nothing is fetched again, wherever a mail reader put it.
+func TestLostLedger(t *testing.T) {
+	w := newWorld(t, popsim.Config{})
+	w.deliverN(20)
+	w.deliver("same", "one")
+	w.deliver("same", "two")
+	all := w.account.Messages()
+	w.succeed(fetch.Report{Listed: 22, New: 22, Stored: 22})
+	w.readSome()
+	w.must(w.ledger.Close())
+	w.must(os.RemoveAll(w.state))
+	w.must(os.Mkdir(w.state, 0o700))
+	w.open()
+	a := w.deliver("new", "x")
+	w.succeed(fetch.Report{Listed: 23, New: 1, Stored: 1})
+	w.holds(append(all, a)...)
+	w.succeed(fetch.Report{Listed: 23})
+}
+
+// readSome moves some of a Maildir's messages to cur, as mail readers do.
+func (w *world) readSome() {
+	w.Helper()
+	entries, err := os.ReadDir(filepath.Join(w.box, "new"))
+	w.must(err)
+	for i, entry := range entries {
+		if i%3 == 0 {
+			w.must(os.Rename(filepath.Join(w.box, "new", entry.Name()), filepath.Join(w.box, "cur", entry.Name()+":2,FS")))
+		}
+	}
+}
+
+// storeByHand does what a run does up to the commit, and then nothing more, as if it had been killed.
+func (w *world) storeByHand(messages ...popsim.Message) store.Intent {
+	w.Helper()
+	w.must(w.ledger.Enroll("joe", w.box))
+	w.must(w.ledger.Unsettle("joe", w.box))
+	o := store.Options{Account: "joe", SpoolDir: filepath.Join(w.state, "spool")}
+	var box store.Mailbox
+	var err error
+	if w.line("mbox: ") != "" {
+		box, err = store.OpenMbox(w.box, o)
+	} else {
+		box, err = store.OpenMaildir(w.box, o)
+	}
+	w.must(err)
+	batch, err := box.Begin()
+	w.must(err)
+	keys := make([]ledger.Key, len(messages))
+	for i, m := range messages {
+		keys[i] = ledger.Key{UID: m.UID, ListedSize: m.Octets()}
+		_, err := batch.Add(store.NewID("joe", m.UID, m.Octets(), 0), m.Reader())
+		w.must(err)
+	}
+	var intent store.Intent
+	_, err = batch.Commit(w.Context(), func(i store.Intent) error {
+		intent = i
+		rows := make([]ledger.Message, len(keys))
+		for i, m := range intent.Messages {
+			rows[i] = ledger.Message{Key: keys[i], Mailbox: w.box, Offset: m.Location.Offset, Length: m.Location.Length, Size: m.Size,
+				SHA256: m.SHA256, StoredAt: w.clock(), Deletion: ledger.Pending}
+		}
+		_, err := w.ledger.Intend("joe", ledger.Intent{Path: i.Path, Offset: i.Offset, Length: i.Length, SHA256: i.SHA256, Spool: i.Spool, Messages: rows})
+		return err
+	})
+	w.must(err)
+	return intent
+}
+
+// Killed between the rename and the ledger: what is in the Maildir is adopted, and the server's copy goes.
+func TestKilledBeforeTheLedger(t *testing.T) {
+	w := newWorld(t, popsim.Config{}, "policy: delete")
+	a := w.deliver("a", "0")
+	w.succeed(fetch.Report{Listed: 1, New: 1, Stored: 1, Deleted: 1})
+	var orphans []popsim.Message
+	for _, uid := range []string{"b", "c", "d", "e"} {
+		orphans = append(orphans, w.deliver(uid, strings.Repeat("text\r\n", 100)))
+	}
+	w.storeByHand(orphans...)
+	w.readSome()
+	torn := filepath.Join(w.box, "tmp", w.newestName()+".0123456789abcdef."+hostname(t))
+	w.must(os.WriteFile(torn, []byte("half a mess"), 0o600))
+	f := w.deliver("f", "1")
+	w.succeed(fetch.Report{Listed: 5, New: 1, Stored: 1, Deleted: 5})
+	w.left()
+	w.retrieved(map[string]int{"b": 0, "c": 0, "d": 0, "e": 0, "f": 1})
+	w.holds(append(orphans, a, f)...)
+	w.succeed(fetch.Report{})
+}
+
+// newestName is the beginning of a name of ours in the Maildir, up to the identity.
+func (w *world) newestName() string {
+	w.Helper()
+	entries, err := os.ReadDir(filepath.Join(w.box, "new"))
+	w.must(err)
+	name := entries[len(entries)-1].Name()
+	return name[:strings.Index(name, "popfetchd-")+len("popfetchd-")+32]
+}
+
+func hostname(t *testing.T) string {
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// Killed while appending to an mbox: the next run finishes the append without a download, wherever it had got to.
+func TestKilledInAppend(t *testing.T) {
+	const others = "From else Sat Mar 14 15:09:26 2026\nSubject: of another program\n\nText.\n\n"
+	for name, test := range map[string]struct {
+		damage  func(w *world, i store.Intent) // what stands in the mbox
+		fetched int
+		others  bool
+	}{
+		"whole":   {func(*world, store.Intent) {}, 0, false},
+		"nothing": {func(w *world, i store.Intent) { w.must(os.Truncate(w.box, i.Offset)) }, 0, false},
+		"torn":    {func(w *world, i store.Intent) { w.must(os.Truncate(w.box, i.Offset+i.Length/2)) }, 0, false},
+		"zeros": {func(w *world, i store.Intent) {
+			w.must(os.Truncate(w.box, i.Offset+i.Length/2))
+			w.must(os.Truncate(w.box, i.Offset+i.Length))
+		}, 0, false},
+		"whole, and more behind": {func(w *world, i store.Intent) { w.append(others) }, 0, true},
+		"whole, and the spool is gone": {func(w *world, i store.Intent) {
+			w.must(os.Remove(i.Spool))
+		}, 0, false},
+		"foreign": {func(w *world, i store.Intent) {
+			w.must(os.Truncate(w.box, i.Offset))
+			w.append(others)
+		}, 1, true},
+		"nothing, and the spool is gone": {func(w *world, i store.Intent) {
+			w.must(os.Truncate(w.box, i.Offset))
+			w.must(os.Remove(i.Spool))
+		}, 1, false},
+		"the mbox is gone": {func(w *world, i store.Intent) {
+			w.must(os.Remove(w.box))
+		}, 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, popsim.Config{}, "policy: delete", "mbox: mail")
+			a := w.deliver("a", "0")
+			w.succeed(fetch.Report{Listed: 1, New: 1, Stored: 1, Deleted: 1})
+			b, c := w.deliver("b", strings.Repeat("text\r\n", 100)), w.deliver("c", "x")
+			test.damage(w, w.storeByHand(b, c))
+			want := fetch.Report{Listed: 2, Deleted: 2}
+			if test.fetched > 0 {
+				want.New, want.Stored = 2, 2
+			}
+			w.succeed(want)
+			w.left()
+			w.retrieved(map[string]int{"b": test.fetched, "c": test.fetched})
+			var expect []popsim.Message
+			if name != "the mbox is gone" {
+				expect = append(expect, a)
+			}
+			expect = append(expect, b, c)
+			if test.others {
+				expect = append(expect, popsim.Message{Body: []byte("Subject: of another program\r\n\r\nText.\r\n")})
+			}
+			w.boxHolds(w.box, expect...)
+			w.noLeftovers()
+			w.succeed(fetch.Report{})
+		})
+	}
+}
+
+func (w *world) append(text string) {
+	w.Helper()
+	f, err := os.OpenFile(w.box, os.O_APPEND|os.O_WRONLY, 0)
+	w.must(err)
+	_, err = f.WriteString(text)
+	w.must(err)
+	w.must(f.Close())
+}
+
+// noLeftovers holds that nothing half done is left: no intent, no spool, no mailbox that has to be searched.
+func (w *world) noLeftovers() {
+	w.Helper()
+	intents, err := w.ledger.Intents("joe")
+	w.must(err)
+	unsettled, err := w.ledger.Unsettled("joe")
+	w.must(err)
+	spools, err := filepath.Glob(filepath.Join(w.state, "spool", "*"))
+	w.must(err)
+	locks, err := filepath.Glob(w.box + ".*")
+	w.must(err)
+	if len(intents)+len(unsettled)+len(spools)+len(locks) > 0 {
+		w.Fatalf("left over: intents %v, unsettled %v, %v, %v", intents, unsettled, spools, locks)
+	}
+}
+
+func TestNothingIsLeftOver(t *testing.T) {
+	boxes(t, func(t *testing.T, box string) {
+		w := newWorld(t, popsim.Config{}, box)
+		w.deliverN(3)
+		w.succeed(fetch.Report{Listed: 3, New: 3, Stored: 3})
+		w.noLeftovers()
+		w.deliver("next", "x")
+		w.server.SetFault(popsim.On("RETR", 0, popsim.HangUp()))
+		w.fail(fetch.Temporary, fetch.Report{Listed: 4, New: 1, Failed: 1})
+		w.noLeftovers()
+	})
+}
