@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"modernc.org/sqlite"
@@ -25,9 +26,10 @@ func (e *Error) Unwrap() error { return e.Err }
 // ErrDamaged is wrapped by errors about a ledger that is there but cannot be trusted. It is never taken for an empty one.
 var ErrDamaged = errors.New("the file is damaged")
 
-// damaged returns an ErrDamaged that says how it shows and what to do.
-func damaged(format string, a ...any) error {
-	return fmt.Errorf("%w: %w; bring it back from a backup, or move it and its -wal file away to begin a new one", ErrDamaged, fmt.Errorf(format, a...))
+// damaged returns an ErrDamaged that says how it shows, by the first line of detail, and what to do.
+func damaged(detail string) error {
+	detail, _, _ = strings.Cut(detail, "\n") // SQLite quotes whole statements
+	return fmt.Errorf("%w: %s; bring it back from a backup, or move it and its -wal file away to begin a new one", ErrDamaged, detail)
 }
 
 // problem returns an *Error about err; nil for nil.
@@ -54,7 +56,7 @@ func explain(err error) error {
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("%w: %w; make room on the disk", syscall.ENOSPC, err)
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		return damaged("%w", err)
+		return damaged(err.Error())
 	case sqlite3.SQLITE_BUSY:
 		return fmt.Errorf("%w; another program holds it: end what has it open for writing", err)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:

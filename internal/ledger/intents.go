@@ -40,7 +40,7 @@ func encodeRows(messages []Message) ([]byte, error) {
 func decodeRows(data []byte, mailbox string) ([]Message, error) {
 	var rows []intendedRow
 	if err := json.Unmarshal(data, &rows); err != nil {
-		return nil, damaged("the rows of an unfinished append: %w", err)
+		return nil, damaged("the rows of an unfinished append: " + err.Error())
 	}
 	messages := make([]Message, len(rows))
 	for i, r := range rows {

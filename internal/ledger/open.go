@@ -127,7 +127,7 @@ func check(db *sql.DB) error {
 	case version < 1:
 		return damaged("its schema has no version")
 	case integrity != "ok":
-		return damaged("%s", strings.ReplaceAll(strings.TrimPrefix(integrity, "*** in database main ***\n"), "\n", ", "))
+		return damaged(strings.TrimPrefix(integrity, "*** in database main ***\n"))
 	}
 	return nil
 }
