@@ -88,10 +88,23 @@ func (b *bars) close() { b.container.Wait() }
 
 func (b *bars) summaries() bool { return false }
 
-// logTo puts log lines above the bars when both share the terminal.
+// logTo puts log lines above the bars while both share the terminal.
 func (b *bars) logTo(stderr io.Writer) io.Writer {
 	if _, ok := terminal(stderr); ok {
-		return b.container
+		return aboveBars{b.container, stderr}
 	}
 	return stderr
+}
+
+// aboveBars writes above the bars as long as they are drawn.
+type aboveBars struct {
+	container *mpb.Progress
+	stderr    io.Writer
+}
+
+func (w aboveBars) Write(line []byte) (int, error) {
+	if n, err := w.container.Write(line); err == nil {
+		return n, nil
+	}
+	return w.stderr.Write(line)
 }

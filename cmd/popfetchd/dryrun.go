@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/popfetchd/popfetchd/internal/fetch"
 )
 
@@ -40,27 +38,14 @@ func (a *app) dryRun(ctx context.Context, names []string) error {
 	}
 	defer done()
 
-	previews := make([]preview, len(accounts))
-	errs := make([]error, len(accounts))
-	var g errgroup.Group
-	g.SetLimit(max(c.Parallel, 1))
-	for i, account := range accounts {
-		g.Go(func() error {
-			var p fetch.Preview
-			p, errs[i] = f.Preview(ctx, account)
-			previews[i] = newPreview(account.Name, p, errs[i])
-			return nil
-		})
-	}
-	_ = g.Wait() // errs holds the errors
-
 	var codes []int
-	for i, p := range previews {
-		if err := a.printPreview(p); err != nil {
+	for _, account := range accounts {
+		p, err := f.Preview(ctx, account)
+		if err := a.printPreview(newPreview(account.Name, p, err)); err != nil {
 			return err
 		}
-		if errs[i] != nil {
-			codes = append(codes, tell(a.stderr, errs[i]))
+		if err != nil {
+			codes = append(codes, tell(a.stderr, err))
 		}
 	}
 	return told(codes)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -71,7 +72,7 @@ func ending(r fetch.Report) string {
 	case r.Stored > 0:
 		s = fmt.Sprintf("%s stored, %s in %s", plural(r.Stored, "message"), size(r.Bytes), took(r.Took))
 	case r.Err != nil:
-		s = "nothing stored"
+		s = failure(r.Err)
 	case r.New > 0:
 		s = "none stored"
 	case r.Listed == 0:
@@ -91,10 +92,20 @@ func ending(r fetch.Report) string {
 	if r.Failed > 0 {
 		s += fmt.Sprintf("; %s failed", grouped(int64(r.Failed)))
 	}
-	if r.Err != nil {
-		s += "; then failed: " + oneLine(r.Err.Error())
+	if r.Err != nil && r.Stored > 0 {
+		s += "; then " + failure(r.Err)
 	}
 	return s
+}
+
+// failure says during what a visit failed. Why, and what to do, is told on
+// stderr.
+func failure(err error) string {
+	var failed *fetch.Error
+	if errors.As(err, &failed) {
+		return "failed while " + oneLine(failed.Doing)
+	}
+	return "failed"
 }
 
 // briefEnding is ending for a narrow terminal: what was stored and what was

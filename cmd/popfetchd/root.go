@@ -48,7 +48,7 @@ const rootExample = `  popfetchd demo                        see it work, withou
 func (a *app) rootCommand() *cobra.Command {
 	var once, dryRun bool
 	root := &cobra.Command{
-		Use:           "popfetchd [--once [ACCOUNT…]]",
+		Use:           "popfetchd [FLAGS] [--once [ACCOUNT…]]",
 		Short:         "fetch mail over POP3 and TLS into Maildir and mbox",
 		Long:          rootLong,
 		Example:       rootExample,
@@ -78,8 +78,9 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.Flags().BoolVar(&once, "once", false, "fetch the accounts (all, or those named) now, then end")
-	root.Flags().BoolVar(&dryRun, "dry-run", false, "with --once: say what would be done; change nothing here or there")
+	root.Flags().BoolVar(&once, "once", false, "fetch all accounts, or those named, now and end")
+	root.Flags().BoolVar(&dryRun, "dry-run", false, "with --once: say what would be done, do nothing")
+	root.Flags().Bool("version", false, "print the version and end")
 	root.ValidArgsFunction = func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		if !once {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -92,10 +93,14 @@ func (a *app) rootCommand() *cobra.Command {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
+			c.Short = "print the completion script for a shell"
 			c.Args, c.RunE = cobra.ArbitraryArgs, func(*cobra.Command, []string) error {
 				return usagef("completion: name the shell: bash, fish, powershell or zsh")
 			}
 		}
+	}
+	for _, c := range append(root.Commands(), root) {
+		c.DisableFlagsInUseLine = true
 	}
 	return root
 }
@@ -104,10 +109,10 @@ func (a *app) rootCommand() *cobra.Command {
 func (a *app) persistentFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&a.configPath, "config", "", "configuration `file`")
-	f.StringVar(&a.logLevel, "log-level", "", "debug, info, warn or error (default info; warn with --once and in commands)")
-	f.StringVar(&a.logFormat, "log-format", "text", "format of the log on stderr: text or json")
-	f.BoolVar(&a.json, "json", false, "print results as JSON (the daemon: log as JSON)")
-	f.BoolVarP(&a.verbose, "verbose", "v", false, "print a line for each step, without progress bars")
+	f.StringVar(&a.logLevel, "log-level", "", "least `level` of the log on stderr: debug, info, warn, error")
+	f.StringVar(&a.logFormat, "log-format", "text", "`format` of the log: text or json")
+	f.BoolVar(&a.json, "json", false, "print results as JSON; the daemon: log as JSON")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "a line for each step instead of progress bars")
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
 	_ = root.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))

@@ -25,7 +25,7 @@ func TestRow(t *testing.T) {
 	done.ended, done.good, done.ending = true, true, "300 messages stored, 46 MB in 4.0 s"
 	done.brief = "300 stored, 46 MB"
 	failed := done
-	failed.good, failed.ending = false, "nothing stored; then failed: account gmail: logging in"
+	failed.good, failed.ending = false, "failed while logging in to pop.gmail.com:995"
 	failed.brief = "failed"
 
 	for _, test := range []struct {
@@ -42,7 +42,7 @@ func TestRow(t *testing.T) {
 		{"listing", listing, 79, "gmail    asking for the list of messages"},
 		{"done", done, 79, "gmail    ✓ 300 messages stored, 46 MB in 4.0 s"},
 		{"done, narrow", done, 39, "gmail    ✓ 300 stored, 46 MB"},
-		{"failed", failed, 79, "gmail    ✗ nothing stored; then failed: account gmail: logging in"},
+		{"failed", failed, 79, "gmail    ✗ failed while logging in to pop.gmail.com:995"},
 		{"failed, narrow", failed, 39, "gmail    ✗ failed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -102,13 +102,14 @@ func TestBriefEnding(t *testing.T) {
 
 func TestEnding(t *testing.T) {
 	for want, r := range map[string]fetch.Report{
-		"nothing new; no messages on the server":                           {},
-		"nothing new among 1 message":                                      {Listed: 1},
-		"1,200 messages stored, 46 MB in 2.1 s":                            {Listed: 1300, New: 1200, Stored: 1200, Bytes: 46_000_000, Took: 2100 * time.Millisecond},
-		"1 message stored, 5 B in 0.0 s; 7 deleted on the server":          {Listed: 9, New: 1, Stored: 1, Bytes: 5, Deleted: 7},
-		"nothing new among 9 messages; 2 still to be deleted there":        {Listed: 9, PendingDelete: 2},
-		"none stored; 1 left there; 2 failed":                              {Listed: 9, New: 2, Skipped: 1, Failed: 2},
-		`nothing stored; then failed: account x: reading: \x1b[2J refused`: {Err: errors.New("account x: reading: \x1b[2J refused")},
+		"nothing new; no messages on the server":                    {},
+		"nothing new among 1 message":                               {Listed: 1},
+		"1,200 messages stored, 46 MB in 2.1 s":                     {Listed: 1300, New: 1200, Stored: 1200, Bytes: 46_000_000, Took: 2100 * time.Millisecond},
+		"1 message stored, 5 B in 0.0 s; 7 deleted on the server":   {Listed: 9, New: 1, Stored: 1, Bytes: 5, Deleted: 7},
+		"nothing new among 9 messages; 2 still to be deleted there": {Listed: 9, PendingDelete: 2},
+		"none stored; 1 left there; 2 failed":                       {Listed: 9, New: 2, Skipped: 1, Failed: 2},
+		`failed while logging in as \x1b[2J`:                        {Listed: 9, Err: &fetch.Error{Account: "x", Doing: "logging in as \x1b[2J", Err: errors.New("no")}},
+		"2 messages stored, 9 B in 1.0 s; then failed":              {Stored: 2, Bytes: 9, Took: time.Second, Err: errors.New("no")},
 	} {
 		if got := ending(r); got != want {
 			t.Errorf("ending(%+v) = %q, want %q", r, got, want)
