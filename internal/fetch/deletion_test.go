@@ -8,17 +8,6 @@ import (
 	"github.com/popfetchd/popfetchd/internal/popsim"
 )
 
-// once makes a fault happen at the first opportunity only.
-func (w *world) once(f popsim.Fault) popsim.Fault {
-	return func(r popsim.Request) popsim.Action {
-		a := f(r)
-		if r.Session > 1 {
-			return popsim.Action{}
-		}
-		return a
-	}
-}
-
 // The server deleted, but its answer to QUIT got lost: nothing is fetched or deleted again, and the books are settled.
 func TestQuitAnswerLost(t *testing.T) {
 	w := newWorld(t, popsim.Config{}, "policy: delete")

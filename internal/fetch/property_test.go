@@ -1,0 +1,131 @@
+package fetch_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/popfetchd/popfetchd/internal/fetch"
+	"github.com/popfetchd/popfetchd/internal/popsim"
+)
+
+// A check here costs as much as thousands elsewhere: fewer than rapid's hundred have to do, unless the caller wants more.
+func TestMain(m *testing.M) {
+	flag.Set("rapid.checks", "40")
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
+var pieces = []string{"x", "\r\n", "\n", "\r", ".", "..", "From ", ">From ", "\x00", "\xff", " ", "\r\n.\r\n", "\r\n\r\n", "Subject: x\r\n"}
+
+// drawMessages makes some messages, each with bytes that no other has; some share a UID, and of those some a size.
+func drawMessages(t *rapid.T, serial *int) []popsim.Message {
+	var all []popsim.Message
+	for range rapid.IntRange(0, 8).Draw(t, "messages") {
+		*serial++
+		uid := fmt.Sprintf("uid%04d", *serial)
+		if n := len(all); n > 0 && rapid.IntRange(0, 3).Draw(t, "duplicate") == 0 {
+			uid = all[n-1].UID
+		}
+		body := strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 12).Draw(t, "body"), "")
+		if n := len(all); n > 0 && rapid.Bool().Draw(t, "same size") {
+			body = string(all[n-1].Body)[4:]
+		}
+		all = append(all, popsim.Message{UID: uid, Body: fmt.Appendf(nil, "%04d%s", *serial, body)})
+	}
+	return all
+}
+
+var (
+	commands = []string{"CONNECT", "CAPA", "AUTH", "STAT", "UIDL", "LIST", "RETR", "RETR", "RETR", "DELE", "DELE", "QUIT", "QUIT"}
+	actions  = map[string]popsim.Action{
+		"refuse": popsim.Refuse("no"), "later": popsim.Refuse("[SYS/TEMP] later"), "cut": popsim.HangUp(), "cut after": popsim.HangUpUnanswered(),
+		"cut in body": popsim.HangUpInBody(7), "cut before the dot": popsim.HangUpInBody(1 << 20), "nonsense": popsim.Raw("\r\n"), "stop": {},
+	}
+	actionNames = slices.Sorted(func(yield func(string) bool) {
+		for name := range actions {
+			if !yield(name) {
+				return
+			}
+		}
+	})
+)
+
+// drawFault makes a server that does something wrong at one moment, or stops the client at it.
+func drawFault(t *rapid.T, stop func()) popsim.Fault {
+	command := rapid.SampledFrom(commands).Draw(t, "command")
+	nth := rapid.IntRange(1, 9).Draw(t, "nth")
+	action := rapid.SampledFrom(actionNames).Draw(t, "action")
+	return func(r popsim.Request) popsim.Action {
+		if r.Command != command || r.Nth != nth {
+			return popsim.Action{}
+		}
+		if action == "stop" {
+			stop()
+		}
+		return actions[action]
+	}
+}
+
+// Whatever goes wrong on the way, every message that the server kept listing is stored once and unharmed in the end, no
+// run's figures contradict themselves, and with policy delete the server ends empty.
+func TestAnyTroubleEndsWell(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		sizes := map[string]func(popsim.Message) int64{"true": nil, "wrong": popsim.WrongBy(5), "LF": popsim.CountLF}
+		lines := []string{
+			rapid.SampledFrom([]string{"maildir: mail", "mbox: mail"}).Draw(t, "box"),
+			"policy: " + rapid.SampledFrom([]string{"keep", "delete", "delete\n    delete_after: 1d"}).Draw(t, "policy"),
+			"auth: plain",
+		}
+		w := newWorld(t, popsim.Config{
+			Pipelining: rapid.Bool().Draw(t, "pipelining"),
+			ListedSize: sizes[rapid.SampledFrom([]string{"true", "wrong", "LF"}).Draw(t, "sizes")],
+		}, lines...)
+		var all []popsim.Message
+		serial := 0
+		for range rapid.IntRange(1, 4).Draw(t, "runs") {
+			for _, m := range drawMessages(t, &serial) {
+				w.account.Deliver(m)
+				all = append(all, m)
+			}
+			ctx, cancel := context.WithCancel(w.Context())
+			w.server.SetFault(popsim.FirstOf(drawFault(t, cancel), drawFault(t, cancel)))
+			w.runIn(ctx)
+			cancel()
+			w.pass(time.Duration(rapid.IntRange(0, 90).Draw(t, "minutes")) * time.Minute)
+		}
+		w.mend()
+		w.pass(48 * time.Hour)
+		for runs := 0; ; runs++ {
+			r := w.run()
+			if r.Err != nil || runs > 3 {
+				t.Fatalf("run %d without trouble: %+v", runs, r)
+			}
+			if r.New == 0 && r.Deleted == 0 {
+				w.quiet(r)
+				break
+			}
+			w.pass(48 * time.Hour)
+		}
+		w.holds(all...)
+		w.noLeftovers()
+		if strings.Contains(lines[1], "delete") {
+			w.left()
+		}
+	})
+}
+
+// quiet holds that nothing is left to do.
+func (w *world) quiet(r fetch.Report) {
+	w.Helper()
+	if r.Skipped != 0 || r.PendingDelete != 0 || r.Failed != 0 {
+		w.Fatalf("not at an end: %+v", r)
+	}
+}
