@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -44,5 +45,39 @@ func TestFull(t *testing.T) {
 	}
 	if s, err := l.Summary("gmail"); err != nil || s.Messages != len(messages) {
 		t.Fatalf("%d messages with room again (%v)", s.Messages, err)
+	}
+}
+
+// TestBusy: while another program holds the ledger for writing, a commit waits, then fails saying so. Reading goes on.
+func TestBusy(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	l, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := l.db.Exec("PRAGMA busy_timeout = 1"); err != nil { // else this takes ten seconds
+		t.Fatal(err)
+	}
+	other, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	tx, err := other.db.Begin() // immediate: it holds the ledger for writing at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Enroll("gmail", "/mail"); err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "another program holds it") {
+		t.Errorf("the error is %v", err)
+	}
+	if s, err := l.Summary("gmail"); err != nil || s != (Summary{}) {
+		t.Errorf("Summary: %+v, %v", s, err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Enroll("gmail", "/mail"); err != nil {
+		t.Errorf("once it is free: %v", err)
 	}
 }
