@@ -25,7 +25,7 @@ func command(ts *testscript.TestScript, args []string) *exec.Cmd {
 	cmd := exec.Command(program, args[1:]...)
 	cmd.Args[0] = args[0]
 	cmd.Dir = ts.MkAbs(".")
-	for _, key := range []string{"HOME", "PATH", "TMPDIR", "TERM", "LANG", "NO_COLOR", "TZ", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "GOCOVERDIR"} {
+	for _, key := range []string{"HOME", "PATH", "TMPDIR", "TERM", "LANG", "NO_COLOR", "TZ", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "GORACE"} {
 		if value := ts.Getenv(key); value != "" {
 			cmd.Env = append(cmd.Env, key+"="+value)
 		}

@@ -79,6 +79,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("LANG", "C.UTF-8")
 	env.Setenv("TERM", "xterm")
 	env.Setenv("TZ", "UTC")
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // with -race each program would linger for a second
 	env.Values[serversKey{}] = servers{}
 	env.Values[startedKey{}] = &started{}
 	return nil
