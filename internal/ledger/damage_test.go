@@ -101,7 +101,7 @@ func TestDamaged(t *testing.T) {
 func TestNoise(t *testing.T) {
 	t.Parallel()
 	whole, path := sound(t), filepath.Join(t.TempDir(), "ledger.db")
-	for range 30 {
+	for range 20 {
 		noise := bytes.Clone(whole)
 		for range 1 + rand.IntN(3) {
 			noise[rand.IntN(len(noise))] ^= byte(1 + rand.IntN(255))
