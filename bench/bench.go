@@ -30,6 +30,7 @@ type result struct {
 	job     job
 	program string
 	samples []sample
+	failed  error // why there are no more samples
 }
 
 func (b *bench) progress(format string, args ...any) {
@@ -57,27 +58,45 @@ func (b *bench) measure(ctx context.Context, j job) ([]result, error) {
 			continue // it has no disk
 		}
 		r, err := b.runner(ctx, p, j, port)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", p.name, err)
-		}
 		runners = append(runners, r)
-		results = append(results, result{job: j, program: p.name})
+		results = append(results, result{job: j, program: p.name, failed: err})
 	}
 	for range b.rounds {
 		for i, run := range runners {
-			r := &results[i]
-			if len(r.samples) > 0 && r.samples[0].Took > longRun {
+			if results[i].complete() {
 				continue
 			}
 			s, err := run()
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", r.program, err)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
 			}
-			r.samples = append(r.samples, s)
-			b.progress("%-45s %-10s %8.3f s", j.title, r.program, s.Took.Seconds())
+			results[i].add(s, err)
+			b.progress("%s", results[i])
 		}
 	}
 	return results, nil
+}
+
+// complete says that the program should not run again.
+func (r result) complete() bool {
+	return r.failed != nil || len(r.samples) > 0 && r.samples[0].Took > longRun
+}
+
+func (r *result) add(s sample, err error) {
+	if err != nil {
+		r.failed = err
+		return
+	}
+	r.samples = append(r.samples, s)
+}
+
+// String is a line about the latest run.
+func (r result) String() string {
+	line := fmt.Sprintf("%-45s %-10s ", r.job.title, r.program)
+	if r.failed != nil {
+		return line + "failed: " + r.failed.Error()
+	}
+	return line + fmt.Sprintf("%8.3f s", r.samples[len(r.samples)-1].Took.Seconds())
 }
 
 // runner does a job once and measures it.

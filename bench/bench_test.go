@@ -134,12 +134,14 @@ func TestTable(t *testing.T) {
 	got := table([]result{
 		{job: j, program: "popfetchd", samples: took(4, 1, 3)},
 		{job: j, program: "mpop", samples: took(7, 5)},
+		{job: j, program: "fdm", samples: took(1), failed: io.EOF},
 	})
 	want := []string{
 		"| task | popfetchd | 3.000 | 1.000 | 3 | 3000 | 1.00 | 4.0 |",
 		"|  | mpop | 6.000 | 5.000 | 2 | 6000 | 2.00 | 7.0 |",
+		"|  | fdm | failed | | | | | |",
 	}
-	if lines := strings.Split(got, "\n"); fmt.Sprint(lines[2:4]) != fmt.Sprint(want) {
+	if lines := strings.Split(got, "\n"); fmt.Sprint(lines[2:5]) != fmt.Sprint(want) {
 		t.Errorf("table\n%swant\n%s", got, strings.Join(want, "\n"))
 	}
 }

@@ -18,9 +18,10 @@
 //
 // The programs run in turn, round by round, each into a fresh folder with the
 // disk at rest. Every run is checked: all messages there, none shorter than it
-// was sent. A bare reader asks for the same mail in one pipelined session and
-// throws it away: what server, TLS and line take by themselves. As the speed of
-// disks and machines swings, only figures of one run of bench can be compared.
+// was sent; a program that does less has failed and runs no more. A bare reader
+// asks for the same mail in one pipelined session and throws it away: what
+// server, TLS and line take by themselves. As the speed of disks and machines
+// swings, only figures of one run of bench can be compared.
 package main
 
 import (
@@ -137,5 +138,11 @@ func run(ctx context.Context, args []string) error {
 	}
 	fmt.Println(describeMachine(ctx, dir, o, programs))
 	fmt.Print(table(results))
-	return nil
+	var failures []error
+	for _, r := range results {
+		if r.failed != nil {
+			failures = append(failures, fmt.Errorf("%s: %s: %w", r.job.title, r.program, r.failed))
+		}
+	}
+	return errors.Join(failures...)
 }

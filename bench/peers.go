@@ -159,7 +159,8 @@ func fetchmail(p program, v visit) ([]string, error) {
 	return []string{p.file, "--silent", "--nosyslog", "-f", config, "-i", filepath.Join(v.dir, "ids"), "--pidfile", filepath.Join(v.dir, "pid")}, err
 }
 
-// getmail delivers nothing as root.
+// getmail delivers nothing as root. Now and then it misses the end of a child
+// that was faster than itself and then fails after its timeout.
 func getmail(p program, v visit) ([]string, error) {
 	kind, path := "Mboxrd", v.path
 	if v.store == maildir {
@@ -177,6 +178,7 @@ port = %d
 ca_certs = %s
 username = %s
 password = %s
+timeout = 30
 [destination]
 type = %s
 path = %s

@@ -21,6 +21,10 @@ func table(results []result) string {
 		} else {
 			task = title
 		}
+		if r.failed != nil {
+			fmt.Fprintf(&b, "| %s | %s | failed | | | | | |\n", title, r.program)
+			continue
+		}
 		took := median(r.samples)
 		fmt.Fprintf(&b, "| %s | %s | %.3f | %.3f | %d | %s | %s | %s |\n", title, r.program,
 			took.Seconds(), best(r.samples).Seconds(), len(r.samples),
@@ -57,7 +61,7 @@ func each(took time.Duration, count int) string {
 
 func ratio(r result, results []result) string {
 	for _, other := range results {
-		if other.program == "popfetchd" && other.job == r.job {
+		if other.program == "popfetchd" && other.job == r.job && other.failed == nil {
 			return fmt.Sprintf("%.2f", median(r.samples).Seconds()/median(other.samples).Seconds())
 		}
 	}
