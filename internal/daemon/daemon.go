@@ -22,7 +22,8 @@ type Daemon struct {
 // Run works until ctx ends, then waits for the runs under way, which finish the commit in hand. Each value on hup has
 // the file read again; a bad one changes nothing and is logged. Each value on wake has every account run now.
 func (d *Daemon) Run(ctx context.Context, c *config.Config, hup, wake <-chan os.Signal) {
-	g := d.start(ctx, c, nil)
+	gate := newGate(c.Parallel)
+	g := d.start(ctx, c, gate, nil)
 	for {
 		select {
 		case <-ctx.Done():
@@ -37,7 +38,11 @@ func (d *Daemon) Run(ctx context.Context, c *config.Config, hup, wake <-chan os.
 				continue
 			}
 			d.Log.Info("configuration loaded again", "accounts", len(fresh.Accounts))
-			g = d.start(ctx, fresh, g)
+			if fresh.StateDir != d.Fetcher.StateDir {
+				d.Log.Warn("state_dir was changed: that takes a restart, until then the old one stays in use", "state_dir", d.Fetcher.StateDir)
+			}
+			gate.setLimit(fresh.Parallel)
+			g = d.start(ctx, fresh, gate, g)
 		}
 	}
 }
@@ -51,14 +56,13 @@ type generation struct {
 
 // start retires the generation before, if there is one, and starts the loops of c. A run under way is not disturbed:
 // the new loop of the same account begins when the old one has ended.
-func (d *Daemon) start(ctx context.Context, c *config.Config, before *generation) *generation {
+func (d *Daemon) start(ctx context.Context, c *config.Config, gate *gate, before *generation) *generation {
 	g := &generation{loops: map[string]*loop{}, retired: make(chan struct{})}
-	slots := make(chan struct{}, c.Parallel)
 	if before != nil {
 		close(before.retired)
 	}
 	for _, account := range c.Accounts {
-		l := &loop{daemon: d, account: account, slots: slots, woken: make(chan struct{}, 1), retired: g.retired, done: make(chan struct{}),
+		l := &loop{daemon: d, account: account, gate: gate, woken: make(chan struct{}, 1), retired: g.retired, done: make(chan struct{}),
 			log: d.Log.With("account", account.Name)}
 		if before != nil {
 			l.predecessor = before.loops[account.Name]

@@ -18,7 +18,7 @@ type loop struct {
 	daemon      *Daemon
 	account     config.Account
 	log         *slog.Logger
-	slots       chan struct{} // as many as accounts may run at the same time
+	gate        *gate
 	woken       chan struct{}
 	retired     <-chan struct{}
 	done        chan struct{} // closed when the loop has ended
@@ -37,10 +37,9 @@ func (l *loop) run(ctx context.Context) {
 	}
 	pace := newPace(l.account.Schedule.Next, summary.ConsecutiveFailures)
 	due := pace.first(summary.LastAttempt, l.now())
-	for l.waitUntil(ctx, due) && l.takeSlot(ctx) {
-		report := l.daemon.Fetcher.Run(ctx, l.account, nil)
-		<-l.slots
-		if ctx.Err() != nil {
+	for l.waitUntil(ctx, due) && l.gate.enter(ctx, l.retired) {
+		report, ran := l.fetch(ctx)
+		if !ran || ctx.Err() != nil {
 			return // told to stop: whatever the run says, it is no failure
 		}
 		recovered := pace.failures > 0 && report.Err == nil
@@ -49,13 +48,32 @@ func (l *loop) run(ctx context.Context) {
 	}
 }
 
+// fetch runs the account, being inside the gate, unless the loop is to end.
+func (l *loop) fetch(ctx context.Context) (report fetch.Report, ran bool) {
+	defer l.gate.leave()
+	if l.ending(ctx) {
+		return report, false
+	}
+	select {
+	case <-l.woken: // this is the run that was asked for
+	default:
+	}
+	return l.daemon.Fetcher.Run(ctx, l.account, nil), true
+}
+
 // now is the wall clock's time, without the monotonic reading that would hide that it was set or that the machine slept.
 func (l *loop) now() time.Time { return l.daemon.Fetcher.Now().Round(0) }
 
 // waitUntil waits until due or until woken, and returns false when the loop is to end.
 func (l *loop) waitUntil(ctx context.Context, due time.Time) bool {
+	last := l.now()
 	for {
-		nap := min(due.Sub(l.now()), longestNap)
+		now := l.now()
+		if now.Before(last) { // the clock was put back: do not wait for it to come round again
+			due = due.Add(now.Sub(last))
+		}
+		last = now
+		nap := min(due.Sub(now), longestNap)
 		if nap <= 0 {
 			return !l.ending(ctx)
 		}
@@ -81,17 +99,6 @@ func (l *loop) ending(ctx context.Context) bool {
 		return true
 	default:
 		return ctx.Err() != nil
-	}
-}
-
-func (l *loop) takeSlot(ctx context.Context) bool {
-	select {
-	case l.slots <- struct{}{}:
-		return true
-	case <-l.retired:
-		return false
-	case <-ctx.Done():
-		return false
 	}
 }
 

@@ -31,10 +31,11 @@ func newPace(next func(time.Time) time.Time, failures int) pace {
 	return pace{next: next, random: rand.Float64, failures: failures}
 }
 
-// first returns when the first run of this process is due: at once where there never was one or one was missed.
+// first returns when the first run of this process is due: at once where there never was one or one was missed, and where
+// the last one is said to be still to come, by a clock that went wrong.
 func (p *pace) first(lastAttempt, now time.Time) time.Time {
-	if !lastAttempt.IsZero() {
-		if due := p.next(lastAttempt); due.After(now) {
+	if !lastAttempt.IsZero() && !lastAttempt.After(now) {
+		if due := p.scheduled(lastAttempt); due.After(now) {
 			return due.Add(p.jitter(due))
 		}
 	}
@@ -43,7 +44,7 @@ func (p *pace) first(lastAttempt, now time.Time) time.Time {
 
 // after returns when the next run is due after one that ended now.
 func (p *pace) after(kind fetch.Kind, now time.Time) time.Time {
-	due := p.next(now)
+	due := p.scheduled(now)
 	scheduled := due.Add(p.jitter(due))
 	switch kind {
 	case fetch.Fine:
@@ -68,7 +69,15 @@ func (p *pace) retry() time.Duration {
 }
 
 func (p *pace) jitter(due time.Time) time.Duration {
-	return p.part(min(p.next(due).Sub(due)/10, longestJitter))
+	return p.part(min(p.scheduled(due).Sub(due)/10, longestJitter))
+}
+
+// scheduled is the schedule's next time after t; a year later where it has none, which must not become at once.
+func (p *pace) scheduled(t time.Time) time.Time {
+	if next := p.next(t); next.After(t) {
+		return next
+	}
+	return t.AddDate(1, 0, 0)
 }
 
 func (p *pace) part(of time.Duration) time.Duration { return time.Duration(p.random() * float64(of)) }
