@@ -102,7 +102,7 @@ func (d *delivery) move(path string) error {
 	if err := d.close(); err != nil {
 		return err
 	}
-	d.run.unsettled = true
+	d.run.settled = false
 	if err := d.run.Ledger.Unsettle(d.run.account.Name, path); err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (d *delivery) finish(ctx context.Context) error {
 	}
 	d.fail(d.close())
 	if d.err == nil {
-		d.run.unsettled = false
+		d.run.settled = true
 	}
 	return d.err
 }

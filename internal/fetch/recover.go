@@ -42,24 +42,29 @@ func (r *run) finishAppend(ctx context.Context, intent ledger.Intent) error {
 }
 
 // adopt looks for listed messages that are in a mailbox already but not in the ledger, where a run did not end cleanly
-// or the account is new to the ledger, and remembers them. It also clears away what such a run left half done.
+// or the account is new to the ledger, and remembers them. It also clears away what such a run left half done. An empty
+// listing proves nothing (a server in trouble shows one): then the next run looks.
 func (r *run) adopt(keys []ledger.Key) error {
 	paths, err := r.Ledger.Unsettled(r.account.Name)
-	if err != nil || len(paths) == 0 {
+	if err != nil || len(keys) == 0 {
 		return err
+	}
+	if len(paths) == 0 {
+		r.settled = true
+		return nil
 	}
 	strangers, err := r.strangers(keys)
 	if err != nil {
 		return err
 	}
-	r.unsettled = true
+	r.settled = false
 	for _, path := range paths {
 		r.doing = "looking for mail of an interrupted run in " + path
 		if err := r.adoptFrom(path, strangers); err != nil {
 			return err
 		}
 	}
-	r.unsettled = false
+	r.settled = true
 	return r.Ledger.Settle(r.account.Name)
 }
 

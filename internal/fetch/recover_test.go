@@ -1,6 +1,7 @@
 package fetch_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,6 +30,34 @@ func TestLostLedger(t *testing.T) {
 	w.succeed(fetch.Report{Listed: 23, New: 1, Stored: 1})
 	w.holds(append(all, a)...)
 	w.succeed(fetch.Report{Listed: 23})
+}
+
+// The mailbox is searched by the first run that gets far enough, not only by the first.
+func TestKilledThenNoServer(t *testing.T) {
+	for name, trouble := range map[string]popsim.Fault{
+		"login": popsim.On("AUTH", 0, popsim.Refuse("[SYS/TEMP] no")),
+		"list":  popsim.On("LIST", 0, popsim.HangUp()),
+		"empty": popsim.On("STAT", 0, popsim.Raw("+OK 0 0\r\n")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, popsim.Config{}, "policy: delete")
+			a := w.deliver("a", "0")
+			w.succeed(fetch.Report{Listed: 1, New: 1, Stored: 1, Deleted: 1})
+			b := w.deliver("b", "1")
+			w.storeByHand(b)
+			w.server.SetFault(trouble)
+			w.run()
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			w.runIn(ctx)
+			w.mend()
+			w.succeed(fetch.Report{Listed: 1, Deleted: 1})
+			w.retrieved(map[string]int{"b": 0})
+			w.holds(a, b)
+			w.noLeftovers()
+		})
+	}
 }
 
 // readSome moves some of a Maildir's messages to cur, as mail readers do.

@@ -31,8 +31,8 @@ type run struct {
 	began    time.Time    // the time that all decisions of the run go by
 	counted  []ledger.Key // the messages that are in the report
 
-	// unsettled says that a mailbox may hold messages of ours that the ledger does not know.
-	unsettled bool
+	// settled says that the ledger knows all messages of ours that a mailbox holds. That takes a look first, see adopt.
+	settled bool
 }
 
 // maildrop is what the server listed, and what to do about it. Its slices run in parallel.
@@ -76,7 +76,7 @@ func (r *run) conclude(ctx context.Context, failed error) error {
 	summary, err := r.Ledger.Summary(r.account.Name)
 	r.report.PendingDelete = summary.PendingDelete
 	if KindOf(failed) == Temporary && ctx.Err() != nil {
-		if !r.unsettled {
+		if r.settled {
 			err = cmp.Or(err, r.Ledger.Settle(r.account.Name))
 		}
 		return cmp.Or(failed, err)
@@ -87,7 +87,7 @@ func (r *run) conclude(ctx context.Context, failed error) error {
 	} else {
 		r.doing = "recording the end of the run"
 	}
-	return cmp.Or(failed, err, r.Ledger.Finish(r.account.Name, r.Now(), problem, !r.unsettled))
+	return cmp.Or(failed, err, r.Ledger.Finish(r.account.Name, r.Now(), problem, r.settled))
 }
 
 // visit holds one session. again says that messages were left for another one: suspects get a session in which nothing
