@@ -2,10 +2,12 @@ package fetch_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/popfetchd/popfetchd/internal/fetch"
 	"github.com/popfetchd/popfetchd/internal/ledger"
@@ -22,14 +24,38 @@ func TestLostLedger(t *testing.T) {
 	all := w.account.Messages()
 	w.succeed(fetch.Report{Listed: 22, New: 22, Stored: 22})
 	w.readSome()
-	w.must(w.ledger.Close())
-	w.must(os.RemoveAll(w.state))
-	w.must(os.Mkdir(w.state, 0o700))
-	w.open()
+	w.loseLedger()
 	a := w.deliver("new", "x")
 	w.succeed(fetch.Report{Listed: 23, New: 1, Stored: 1})
 	w.holds(append(all, a)...)
 	w.succeed(fetch.Report{Listed: 23})
+}
+
+// Also where the path changes with the month.
+func TestLostLedgerOfManyMaildirs(t *testing.T) {
+	w := newWorld(t, popsim.Config{}, "maildir: '[a*] %% %Y-%m'")
+	w.now = time.Date(2026, 1, 15, 12, 0, 0, 0, time.Local)
+	for month := range 3 {
+		w.deliver(fmt.Sprint(month), "x")
+		w.succeed(fetch.Report{Listed: month + 1, New: 1, Stored: 1})
+		w.pass(31 * 24 * time.Hour)
+	}
+	w.loseLedger()
+	w.succeed(fetch.Report{Listed: 3})
+	w.retrieved(map[string]int{"0": 1, "1": 1, "2": 1})
+	v, err := w.fetcher.Verify(t.Context(), w.config(), true)
+	if err != nil || !v.OK() || v.Checked != 3 {
+		t.Errorf("verify: %+v, %v", v, err)
+	}
+}
+
+// loseLedger removes the state folder and begins a new one.
+func (w *world) loseLedger() {
+	w.Helper()
+	w.must(w.ledger.Close())
+	w.must(os.RemoveAll(w.state))
+	w.must(os.Mkdir(w.state, 0o700))
+	w.open()
 }
 
 // The mailbox is searched by the first run that gets far enough, not only by the first.

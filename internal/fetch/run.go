@@ -55,7 +55,7 @@ func (d *maildrop) numbers(indices []int) []int {
 // do holds sessions until nothing is left to do: one, as a rule.
 func (r *run) do(ctx context.Context) error {
 	r.doing = "opening the ledger"
-	if err := r.Ledger.Enroll(r.account.Name, r.account.Mailbox().At(r.Now())); err != nil {
+	if err := r.enroll(); err != nil {
 		return err
 	}
 	if err := r.finishAppends(ctx); err != nil {
