@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -26,8 +27,12 @@ func lookup(rows int) string {
 		ON messages.account = ? AND messages.uid = asked.uid AND listed_size = asked.size AND messages.occurrence = asked.occurrence`
 }
 
+// scanFactor is how many rows a scan of the account's may pass for each key before asking for the keys one by one is
+// cheaper: a row passed by costs a quarter of a row asked for.
+const scanFactor = 4
+
 // States returns what the ledger knows of each key, in their order. Its cost follows the number of keys, not the size
-// of the ledger: about 2 µs and 120 bytes a key.
+// of the ledger: at most about 2 µs a key.
 func (l *Ledger) States(account string, keys []Key) ([]State, error) {
 	states := make([]State, len(keys))
 	id, err := l.id(account)
@@ -49,15 +54,57 @@ func (l *Ledger) lookUp(account int64, keys []Key, states []State) error {
 	}
 	defer conn.Close()
 	return conn.Raw(func(c any) error {
-		order := tableOrder(keys)
+		driver := c.(driver.ConnPrepareContext)
+		order, err := merge(driver, account, keys, tableOrder(keys), states)
+		if err != nil {
+			return err
+		}
 		for rows := lookupRows; len(order) > 0; order = order[len(order)/rows*rows:] {
 			rows = min(rows, len(order))
-			if err := lookUpBy(c.(driver.ConnPrepareContext), rows, account, keys, order, states); err != nil {
+			if err := lookUpBy(driver, rows, account, keys, order, states); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// merge reads the account's rows, in the order of the table, beside the keys in the same order: the quickest way when
+// most of what is known is asked for. It gives up after too many rows and returns the keys it has not come to.
+func merge(c driver.ConnPrepareContext, account int64, keys []Key, order []int32, states []State) (rest []int32, err error) {
+	statement, err := c.PrepareContext(context.Background(), `SELECT uid, listed_size, occurrence, stored_at, deletion, mailbox IS NOT NULL
+		FROM messages WHERE account = ? ORDER BY uid, listed_size, occurrence`)
+	if err != nil {
+		return nil, err
+	}
+	defer statement.Close()
+	rows, err := statement.(driver.StmtQueryContext).QueryContext(context.Background(), []driver.NamedValue{{Ordinal: 1, Value: account}})
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var row [6]driver.Value
+	for passed := 0; len(order) > 0 && passed < scanFactor*len(keys); passed++ {
+		if err := rows.Next(row[:]); errors.Is(err, io.EOF) {
+			return nil, nil
+		} else if err != nil {
+			return nil, err
+		}
+		uid, _ := row[0].(string)
+		size, _ := row[1].(int64)
+		occurrence, _ := row[2].(int64)
+		here := Key{uid, size, int(occurrence)}
+		for len(order) > 0 && compareKeys(keys[order[0]], here) < 0 {
+			order = order[1:] // not in the table
+		}
+		for len(order) > 0 && keys[order[0]] == here {
+			if states[order[0]], err = stateOf(row[3:]); err != nil {
+				return nil, err
+			}
+			order = order[1:]
+		}
+	}
+	return order, nil
 }
 
 // lookUpBy asks for as many keys as come in full groups of so many rows.
@@ -101,24 +148,39 @@ func readStates(statement driver.StmtQueryContext, parameters []driver.NamedValu
 			return err
 		}
 		n, _ := row[0].(int64)
-		at, ok := row[1].(int64)
-		deletion, ok2 := row[2].(int64)
-		stored, _ := row[3].(int64)
-		if !ok || !ok2 { // no column of a STRICT table holds anything else, while it is whole
-			return damaged("a message's row holds no numbers where they belong")
+		if states[asked[n]], err = stateOf(row[1:]); err != nil {
+			return err
 		}
-		states[asked[n]] = State{Known: true, StoredAt: time.Unix(at, 0), Deletion: Deletion(deletion), Stored: stored != 0}
 	}
 }
 
-// tableOrder returns the indices of keys in the order of the table, so that each of its pages is read only once.
+// stateOf reads stored_at, deletion and whether there is a mailbox.
+func stateOf(columns []driver.Value) (State, error) {
+	at, ok := columns[0].(int64)
+	deletion, ok2 := columns[1].(int64)
+	stored, _ := columns[2].(int64)
+	if !ok || !ok2 { // no column of a STRICT table holds anything else, while it is whole
+		return State{}, damaged("a message's row holds no numbers where they belong")
+	}
+	return State{Known: true, StoredAt: time.Unix(at, 0), Deletion: Deletion(deletion), Stored: stored != 0}, nil
+}
+
+// tableOrder returns the indices of keys in the order of the table, so that each of its pages is read only once, and rows and
+// keys can be merged.
 func tableOrder(keys []Key) []int32 {
 	order := make([]int32, len(keys))
 	for i := range order {
 		order[i] = int32(i)
 	}
-	slices.SortFunc(order, func(a, b int32) int { return strings.Compare(keys[a].UID, keys[b].UID) })
+	slices.SortFunc(order, func(a, b int32) int { return compareKeys(keys[a], keys[b]) })
 	return order
+}
+
+func compareKeys(a, b Key) int {
+	if c := strings.Compare(a.UID, b.UID); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(a.ListedSize, b.ListedSize), cmp.Compare(a.Occurrence, b.Occurrence))
 }
 
 func (l *Ledger) addFailures(account string, keys []Key, states []State) error {

@@ -79,7 +79,13 @@ func (l *Ledger) Commit(account string, messages []Message, intent int64) error 
 		if err := insertMessages(tx, id, messages); err != nil {
 			return err
 		}
-		_, err := tx.Exec("DELETE FROM intents WHERE id = ?", intent)
+		// What is stored is no failure any more. There are few failures, so they are held against messages, not these against them.
+		_, err := tx.Exec(`DELETE FROM failures WHERE account = ?1 AND EXISTS (SELECT 1 FROM messages WHERE account = ?1
+			AND uid = failures.uid AND listed_size = failures.listed_size AND occurrence = failures.occurrence)`, id)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec("DELETE FROM intents WHERE id = ?", intent)
 		return err
 	})
 }
@@ -91,11 +97,6 @@ func insertMessages(tx *sql.Tx, account int64, messages []Message) error {
 		return err
 	}
 	defer insert.Close()
-	forgive, err := tx.Prepare("DELETE FROM failures WHERE account = ? AND uid = ? AND listed_size = ? AND occurrence = ?")
-	if err != nil {
-		return err
-	}
-	defer forgive.Close()
 	mailboxes := map[string]int64{}
 	for _, m := range messages {
 		mailbox, err := mailboxID(tx, mailboxes, m.Mailbox)
@@ -108,9 +109,6 @@ func insertMessages(tx *sql.Tx, account int64, messages []Message) error {
 		}
 		if _, err := insert.Exec(account, m.UID, m.ListedSize, m.Occurrence, mailbox, m.Name, offset, length, m.Size, m.SHA256[:], m.StoredAt.Unix(), m.Deletion); err != nil {
 			return fmt.Errorf("message %q: %w", m.UID, err)
-		}
-		if _, err := forgive.Exec(account, m.UID, m.ListedSize, m.Occurrence); err != nil {
-			return err
 		}
 	}
 	return nil
