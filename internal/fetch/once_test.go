@@ -3,6 +3,7 @@ package fetch_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/popfetchd/popfetchd/internal/fetch"
@@ -83,6 +84,24 @@ func TestProgress(t *testing.T) {
 	}
 	if want := (fetch.Progress{Phase: fetch.Done, Messages: 5, TotalMessages: 5, Bytes: octets, TotalBytes: octets}); last != want {
 		t.Errorf("ended with %+v, want %+v", last, want)
+	}
+}
+
+// Over several sessions progress goes on from where it was.
+func TestProgressOverSessions(t *testing.T) {
+	w := newWorld(t, popsim.Config{ListedSize: func(popsim.Message) int64 { return 100 }}, "max_message_size: 1KB")
+	for _, size := range []int{10, 2000, 20, 3000, 30} {
+		w.deliver(fmt.Sprint(size), strings.Repeat("x", size))
+	}
+	var last fetch.Progress
+	w.check(w.fetcher.Run(t.Context(), w.config(), func(p fetch.Progress) {
+		if p.Messages < last.Messages || p.Bytes < last.Bytes || p.Messages > p.TotalMessages {
+			t.Errorf("from %+v to %+v", last, p)
+		}
+		last = p
+	}))
+	if last.Messages != 3 || last.TotalMessages != 3 {
+		t.Errorf("ended with %+v", last)
 	}
 }
 

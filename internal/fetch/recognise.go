@@ -6,40 +6,50 @@ import "github.com/popfetchd/popfetchd/internal/ledger"
 // deleted, the others move up in the listing: it changes their keys back to those under which they were stored.
 func (r *run) recognise(keys []ledger.Key) ([]ledger.State, error) {
 	states, err := r.Ledger.States(r.account.Name, keys)
-	if err != nil {
-		return nil, err
+	if err != nil || rulesOf(r.account).window {
+		return states, err
 	}
-	var listed map[ledger.Key]int // how many there are of each UID and size; made when it is needed
-	for i := range states {
-		if states[i].Deletion != ledger.Deleted {
-			continue
-		}
-		if listed == nil {
-			listed = make(map[ledger.Key]int, len(keys))
-			for _, key := range keys {
-				listed[alike(key)]++
-			}
-		}
-		if err := r.moveBack(&keys[i], &states[i], listed); err != nil {
-			return nil, err
+	var moved []int // perhaps: all that seem to be deleted already
+	for index, state := range states {
+		if state.Deletion == ledger.Deleted {
+			moved = append(moved, index)
 		}
 	}
-	return states, nil
+	if len(moved) == 0 {
+		return states, nil
+	}
+	return states, r.moveBack(keys, states, moved)
 }
 
-// moveBack looks for a message that was stored under a higher occurrence than any listed, and is to be on the server still.
-func (r *run) moveBack(key *ledger.Key, state *ledger.State, listed map[ledger.Key]int) error {
-	candidate := *key
-	for occurrence := listed[alike(*key)]; ; occurrence++ {
-		candidate.Occurrence = occurrence
-		states, err := r.Ledger.States(r.account.Name, []ledger.Key{candidate})
-		if err != nil || !states[0].Known {
-			return err // it stays what it seems to be
-		}
-		if states[0].Deletion != ledger.Deleted {
-			*key, *state = candidate, states[0]
-			listed[alike(candidate)] = occurrence + 1
-			return nil
-		}
+// moveBack looks for the messages at moved under higher occurrences than are listed, where one may be known that is to be
+// on the server still. What is not found stays what it seems to be.
+func (r *run) moveBack(keys []ledger.Key, states []ledger.State, moved []int) error {
+	next := make(map[ledger.Key]int, len(keys)) // the occurrence to try
+	for _, key := range keys {
+		next[alike(key)]++
 	}
+	for len(moved) > 0 {
+		candidates := make([]ledger.Key, len(moved))
+		for i, index := range moved {
+			candidates[i] = alike(keys[index])
+			candidates[i].Occurrence = next[candidates[i]]
+			next[alike(candidates[i])]++
+		}
+		found, err := r.Ledger.States(r.account.Name, candidates)
+		if err != nil {
+			return err
+		}
+		var further []int
+		for i, index := range moved {
+			switch {
+			case !found[i].Known:
+			case found[i].Deletion == ledger.Deleted:
+				further = append(further, index)
+			default:
+				keys[index], states[index] = candidates[i], found[i]
+			}
+		}
+		moved = further
+	}
+	return nil
 }

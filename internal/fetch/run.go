@@ -244,9 +244,9 @@ func (r *run) receive(ctx context.Context, session *pop3.Session, drop *maildrop
 	return verdicts.failures, nil
 }
 
-// expect sets the totals for progress.
+// expect sets the totals for progress; what sessions before this one have done stays counted.
 func (r *run) expect(drop *maildrop, wanted []int) {
-	r.progress = Progress{TotalMessages: len(wanted)}
+	r.progress.TotalMessages, r.progress.TotalBytes = r.progress.Messages+len(wanted), r.progress.Bytes
 	for _, index := range wanted {
 		r.progress.TotalBytes += drop.listing[index].Size
 	}
