@@ -88,8 +88,20 @@ func (r *run) judgeLogin(session *pop3.Session, err error) error {
 		return err
 	}
 	advice := "check username and password; the next attempt waits an hour, so that the server does not lock the account"
-	if r.account.Provider == "gmail" {
+	switch {
+	case reply.Code == "SYS/PERM": // RFC 3206 §4: beyond what the user can mend
+		advice = "ask the provider; the next attempt waits an hour"
+	case r.account.Provider == "gmail":
 		advice = "Gmail wants 2-step verification and an app password (16 letters) here, and POP enabled in its settings; the next attempt waits an hour"
 	}
 	return &sortedError{Refused, fmt.Errorf("%w; %s", err, advice)}
+}
+
+// judgeListing tells a server that has no unique ids from one that did not list them now.
+func judgeListing(session *pop3.Session, err error) error {
+	var reply *pop3.ReplyError
+	if !errors.As(err, &reply) || reply.Command != "UIDL" || !session.Capabilities().Known() || session.Capabilities().Has("UIDL") {
+		return err
+	}
+	return &sortedError{Configuration, fmt.Errorf("%w; it has no UIDL (RFC 1939 §7), without which nobody knows what is new: ask the provider, or remove the account", err)}
 }

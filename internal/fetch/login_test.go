@@ -26,7 +26,7 @@ func TestLoginFails(t *testing.T) {
 		"IN-USE":                      {pass(popsim.Refuse("[IN-USE] by others")), fetch.Temporary, "[IN-USE]"},
 		"LOGIN-DELAY":                 {pass(popsim.Refuse("[LOGIN-DELAY] slow down")), fetch.Temporary, "[LOGIN-DELAY]"},
 		"SYS/TEMP":                    {pass(popsim.Refuse("[SYS/TEMP] later")), fetch.Temporary, "[SYS/TEMP]"},
-		"SYS/PERM":                    {pass(popsim.Refuse("[SYS/PERM] your account is closed")), fetch.Refused, "your account is closed"},
+		"SYS/PERM":                    {pass(popsim.Refuse("[SYS/PERM] your account is closed")), fetch.Refused, `"your account is closed"; ask the provider`},
 		"SYS/TEMP on +OK":             {pass(popsim.Status("+OK [SYS/TEMP] this mailbox will seem empty")), fetch.Temporary, "will seem empty"},
 		"the user name":               {popsim.On("USER", 0, popsim.Refuse("[AUTH] who?")), fetch.Refused, "who?"},
 		"control characters":          {pass(popsim.Refuse("[AUTH] \x1b[31mred\x07")), fetch.Refused, `\x1b[31mred\a`},
@@ -93,6 +93,37 @@ func TestConfigurationIsWrong(t *testing.T) {
 			if w.account.Sessions() != 0 {
 				t.Error("it logged in")
 			}
+		})
+	}
+}
+
+// A server without UIDL is no server for us, and says so; one that cannot list now is asked again.
+func TestListingFails(t *testing.T) {
+	refuse := popsim.On("UIDL", 0, popsim.Refuse("unknown command"))
+	without := popsim.On("CAPA", 0, popsim.Rewrite(func(line string) string { return strings.TrimPrefix(line, "UIDL") }))
+	for name, test := range map[string]struct {
+		fault popsim.Fault
+		kind  fetch.Kind
+		text  string
+	}{
+		"no UIDL":        {popsim.FirstOf(refuse, without), fetch.Configuration, "it has no UIDL"},
+		"no UIDL now":    {refuse, fetch.Temporary, `refused UIDL: "unknown command"; nothing is lost`},
+		"no LIST now":    {popsim.On("LIST", 0, popsim.Refuse("busy")), fetch.Temporary, "refused LIST"},
+		"malformed":      {popsim.On("UIDL", 0, popsim.Rewrite(func(line string) string { return "x" + line })), fetch.Temporary, "broke the POP3 protocol"},
+		"cut":            {popsim.On("LIST", 0, popsim.HangUp()), fetch.Temporary, "closed the connection"},
+		"a line is gone": {popsim.On("UIDL", 0, popsim.Rewrite(func(line string) string { return strings.TrimPrefix(line, "1 0") })), fetch.Temporary, "broke the POP3 protocol"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, popsim.Config{Pipelining: name < "n"})
+			w.deliverN(2)
+			w.server.SetFault(test.fault)
+			if r := w.fail(test.kind, fetch.Report{}); !strings.Contains(r.Err.Error(), test.text) {
+				t.Errorf("the error is %q, want %q in it", r.Err, test.text)
+			}
+			w.quits(0)
+			w.mend()
+			w.succeed(fetch.Report{Listed: 2, New: 2, Stored: 2})
 		})
 	}
 }

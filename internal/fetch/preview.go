@@ -73,7 +73,7 @@ func (r *run) inspect(ctx context.Context) (Inspection, error) {
 	}
 	listing, err := session.Listing()
 	if err != nil {
-		return i, err
+		return i, judgeListing(session, err)
 	}
 	if i.Preview, err = r.foresee(listing); err != nil {
 		return i, err

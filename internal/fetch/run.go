@@ -125,7 +125,7 @@ func (r *run) list(session *pop3.Session) (*maildrop, error) {
 	r.doing = "listing the messages"
 	listing, err := session.Listing()
 	if err != nil {
-		return nil, err
+		return nil, judgeListing(session, err)
 	}
 	drop := &maildrop{listing: listing, keys: identify(listing)}
 	if err := r.adopt(drop.keys); err != nil {
