@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -142,13 +143,15 @@ func TestMaildropInUse(t *testing.T) {
 		}
 		return popsim.Action{}
 	})
-	go w.fetcher.Run(t.Context(), w.config(), nil)
+	var first sync.WaitGroup
+	first.Go(func() { w.fetcher.Run(t.Context(), w.config(), nil) })
 	<-asked
 	r := other.fail(fetch.Temporary, fetch.Report{})
 	if !strings.Contains(r.Err.Error(), "[IN-USE]") {
 		t.Error(r.Err)
 	}
 	w.server.Close()
+	first.Wait()
 }
 
 // Gmail's wording of advice is for Gmail.
