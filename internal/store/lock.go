@@ -26,6 +26,11 @@ package store
 //     reboot; a live holder may take as long as it likes.)
 // Without a host the number is taken for one of this host, as liblockfile does.
 //
+// A lock counts only while the path names the file that was opened. Mail
+// readers put a new file in place of an mbox to delete from it, and those
+// that know the dot lock alone may do so until we have it: so we look again
+// then, and once more when all is written, for programs that know no lock.
+//
 // Where the folder does not let us make files (/var/mail without the group
 // mail, a single file mounted into a container) the fcntl lock has to do; a
 // dot lock of others is respected there, too.
@@ -91,13 +96,13 @@ func tryLock(path string, o Options, create bool) (l *lockedMbox, holder string,
 	l = &lockedMbox{File: f}
 	holder, err = l.lockFile()
 	if err == nil && holder == "" {
-		holder, err = l.stillThere(path)
+		holder, err = l.stillThere()
 	}
 	if err == nil && holder == "" {
 		holder, err = l.lockDot(path, o)
 	}
 	if err != nil || holder != "" {
-		f.Close()
+		l.unlock() // nothing was done under the locks
 		return nil, holder, err
 	}
 	return l, "", nil
@@ -154,9 +159,13 @@ func (l *lockedMbox) lockFile() (holder string, err error) {
 	return "fcntl lock", nil
 }
 
-// stillThere says whether path is still the file that was opened and locked;
-// a mail reader may have put a new one in its place.
-func (l *lockedMbox) stillThere(path string) (holder string, err error) {
+// errReplaced is an append that nobody will find.
+var errReplaced = errors.New("another program replaced it although we hold its locks; have that program use fcntl and dot locks")
+
+// stillThere says whether the path still names the file that was opened; a
+// mail reader may have put a new one in its place.
+func (l *lockedMbox) stillThere() (holder string, err error) {
+	path := l.Name()
 	opened, err := l.Stat()
 	if err != nil {
 		return "", failed("looking at", path, err)
@@ -169,6 +178,15 @@ func (l *lockedMbox) stillThere(path string) (holder string, err error) {
 		return "", failed("looking at", path, err)
 	}
 	return "it is being replaced", nil
+}
+
+// notReplaced is stillThere for the time when the locks are held.
+func (l *lockedMbox) notReplaced() error {
+	holder, err := l.stillThere()
+	if err == nil && holder != "" {
+		err = failed("writing", l.Name(), errReplaced)
+	}
+	return err
 }
 
 // unlock releases the dot lock and then the file's own with closing it. A dot

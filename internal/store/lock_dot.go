@@ -17,8 +17,18 @@ import (
 // nothing better is known of it (liblockfile's five minutes).
 const staleAfter = 5 * time.Minute
 
-// lockDot takes the dot lock, or says who has it. The fcntl lock is held.
+// lockDot takes the dot lock for the file that is open, or says who has it.
+// The fcntl lock is held. What came before counts only if the path still names
+// that file then.
 func (l *lockedMbox) lockDot(path string, o Options) (holder string, err error) {
+	holder, err = l.takeDot(path, o)
+	if err != nil || holder != "" {
+		return holder, err
+	}
+	return l.stillThere()
+}
+
+func (l *lockedMbox) takeDot(path string, o Options) (holder string, err error) {
 	dot := path + ".lock"
 	own, err := newLockFile(filepath.Dir(path), o)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {

@@ -227,7 +227,7 @@ func TestReplacedWhileLocking(t *testing.T) {
 	f := must(openMbox(m.path, true))(t)
 	defer f.Close()
 	l := &lockedMbox{File: f}
-	if holder, err := l.stillThere(m.path); holder != "" || err != nil {
+	if holder, err := l.stillThere(); holder != "" || err != nil {
 		t.Errorf("%q, %v", holder, err)
 	}
 	check(t, os.Rename(m.path, m.path+".old"))
@@ -235,9 +235,75 @@ func TestReplacedWhileLocking(t *testing.T) {
 		if there {
 			write(t, m.path, "new")
 		}
-		if holder, err := l.stillThere(m.path); holder == "" || err != nil {
+		if holder, err := l.stillThere(); holder == "" || err != nil {
 			t.Errorf("with a new file %v: %q, %v", there, holder, err)
 		}
+	}
+}
+
+// A mail reader that knows the dot lock alone had it when we took the fcntl
+// lock, put a new mbox in place, and released it: the dot lock that we get
+// then is one for another file.
+func TestReplacedBeforeDotLock(t *testing.T) {
+	m := newMbox(t)
+	put(t, m, 0, "old\r\n")
+	l := &lockedMbox{File: must(openMbox(m.path, true))(t)}
+	for _, lock := range []func() (string, error){l.lockFile, l.stillThere} {
+		if holder, err := lock(); holder != "" || err != nil {
+			t.Fatalf("%q, %v", holder, err)
+		}
+	}
+	write(t, m.path+".new", "new")
+	check(t, os.Rename(m.path+".new", m.path))
+	if holder, err := l.lockDot(m.path, m.options); holder == "" || err != nil {
+		t.Errorf("the locks of an unlinked file were taken for those of the mbox: %q, %v", holder, err)
+	}
+	check(t, l.unlock())
+	nothingUnfinished(t, m)
+}
+
+// A program that knows no locks puts a new file in place, or none, while we
+// append: what nobody can find does not count, and Redo makes it good.
+func TestReplacedWhileAppending(t *testing.T) {
+	for name, c := range map[string]struct {
+		replace func(t *testing.T, path string)
+		redone  Outcome
+	}{
+		"same":    {func(t *testing.T, path string) { write(t, path+".new", read(t, path)) }, Restored},
+		"longer":  {func(t *testing.T, path string) { write(t, path+".new", read(t, path)+"From x\nnew\n\n") }, Foreign},
+		"shorter": {func(t *testing.T, path string) { write(t, path+".new", "") }, Foreign},
+		"none":    {func(t *testing.T, path string) {}, Foreign},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMbox(t)
+			put(t, m, 0, "old\r\n")
+			b := begin(t, m, 1, "mail\r\n")
+			var intent Intent
+			var theirs string
+			messages, err := b.Commit(context.Background(), func(i Intent) error {
+				intent = i
+				c.replace(t, m.path)
+				check(t, os.Rename(m.path, m.path+".old"))
+				if os.Rename(m.path+".new", m.path) == nil {
+					theirs = read(t, m.path)
+				}
+				return nil
+			})
+			var local *Error
+			if !errors.As(err, &local) || !strings.Contains(err.Error(), "replaced") || messages != nil {
+				t.Fatalf("Commit returned %v, %v", messages, err)
+			}
+			t.Log(err)
+			if name != "none" && read(t, m.path) != theirs {
+				t.Error("the new file was changed")
+			}
+			if got := splitMbox(t, read(t, m.path+".old")); len(got) != 1 {
+				t.Errorf("the file that was moved away holds %q", got)
+			}
+			if got := must(Redo(context.Background(), intent, m.options))(t); got != c.redone {
+				t.Errorf("Redo says %v, want %v", got, c.redone)
+			}
+		})
 	}
 }
 

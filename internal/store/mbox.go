@@ -10,6 +10,7 @@ package store
 //	        note the mbox's length; record the intent (the caller's ledger)
 //	        append the spool's bytes; fsync the mbox
 //	        fsync its folder when the mbox may be new
+//	        look whether the path still names this file
 //	        unlock; judge what close says
 //	        (error: cut back to the noted length, fsync, unlock)
 //	Discard unlink the spool, after the caller has remembered the messages
@@ -321,7 +322,7 @@ func (b *mboxBatch) append(l *lockedMbox, record func(Intent) error) ([]Message,
 		return nil, err
 	}
 	b.keep = true
-	err = appendSpool(l.File, b.spool.f, intent)
+	err = appendSpool(l, b.spool.f, intent)
 	var torn *tornError
 	b.keep = errors.As(err, &torn)
 	if err != nil {

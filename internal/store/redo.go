@@ -70,7 +70,7 @@ func Redo(ctx context.Context, intent Intent, o Options) (Outcome, error) {
 	if err != nil {
 		return 0, err
 	}
-	outcome, err := redo(l.File, spool, intent)
+	outcome, err := redo(l, spool, intent)
 	if err := errors.Join(err, l.unlock()); err != nil {
 		return 0, err
 	}
@@ -109,7 +109,8 @@ func holds(spool *os.File, intent Intent) (bool, error) {
 }
 
 // redo decides and acts on the locked mbox; spool may be nil.
-func redo(mbox, spool *os.File, intent Intent) (Outcome, error) {
+func redo(l *lockedMbox, spool *os.File, intent Intent) (Outcome, error) {
+	mbox := l.File
 	info, err := mbox.Stat()
 	if err != nil {
 		return 0, failed("looking at", mbox.Name(), err)
@@ -121,7 +122,7 @@ func redo(mbox, spool *os.File, intent Intent) (Outcome, error) {
 			return 0, err
 		}
 		if sum == intent.SHA256 {
-			return Whole, flushMbox(mbox)
+			return Whole, flushMbox(l)
 		}
 	}
 	if spool == nil || beyond < 0 || beyond > intent.Length {
@@ -134,15 +135,18 @@ func redo(mbox, spool *os.File, intent Intent) (Outcome, error) {
 	if err := cutBack(mbox, intent.Offset, beyond); err != nil {
 		return 0, err
 	}
-	return Restored, appendSpool(mbox, spool, intent)
+	return Restored, appendSpool(l, spool, intent)
 }
 
 // flushMbox makes what stands in the mbox durable, also its name.
-func flushMbox(mbox *os.File) error {
-	if err := mbox.Sync(); err != nil {
-		return failed("flushing", mbox.Name(), err)
+func flushMbox(l *lockedMbox) error {
+	if err := l.Sync(); err != nil {
+		return failed("flushing", l.Name(), err)
 	}
-	return syncName(mbox)
+	if err := syncName(l.File); err != nil {
+		return err
+	}
+	return l.notReplaced()
 }
 
 // isTorn says whether the mbox's last n bytes, from the intent's offset on,

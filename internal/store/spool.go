@@ -145,7 +145,8 @@ func (t *tornError) Unwrap() error { return t.err }
 // appendSpool appends the bytes of the intent to the locked mbox, which ends
 // at the intent's offset, and makes them durable; or else puts the mbox back
 // as it was.
-func appendSpool(mbox, spool *os.File, intent Intent) error {
+func appendSpool(l *lockedMbox, spool *os.File, intent Intent) error {
+	mbox := l.File
 	written, err := copySpool(mbox, spool, intent.Length)
 	if err == nil {
 		err = failed("flushing", mbox.Name(), mbox.Sync())
@@ -155,6 +156,9 @@ func appendSpool(mbox, spool *os.File, intent Intent) error {
 	}
 	if err == nil {
 		err = stands(mbox, intent)
+	}
+	if err == nil {
+		err = l.notReplaced()
 	}
 	if err == nil {
 		return nil
