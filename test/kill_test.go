@@ -16,7 +16,7 @@ import (
 const (
 	killMessages = 400
 	kills        = 15
-	killWithin   = 30 * time.Millisecond // after the moment that was drawn, to hit what happens without the network
+	killWithin   = 80 * time.Millisecond // after the moment that was drawn, to hit what happens without the network
 )
 
 // However often the program is killed, and whenever: run to the end, every message is there once and unharmed, nothing

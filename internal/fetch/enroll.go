@@ -14,8 +14,8 @@ func (r *run) enroll() error {
 	if err := r.Ledger.Enroll(name, r.account.Mailbox().At(r.Now())); err != nil {
 		return err
 	}
-	summary, err := r.Ledger.Summary(name)
-	if err != nil || !summary.LastAttempt.IsZero() || r.account.Maildir == "" {
+	last, err := r.Ledger.LastAttempt(name)
+	if err != nil || !last.IsZero() || r.account.Maildir == "" {
 		return err
 	}
 	paths, err := filepath.Glob(everyDay(r.account.Maildir))

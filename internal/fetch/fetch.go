@@ -105,7 +105,8 @@ func (f *Fetcher) Run(ctx context.Context, account config.Account, watch func(Pr
 // guarded runs everything under the account's lock.
 func (r *run) guarded(ctx context.Context) (err error) {
 	defer r.catch(&err)
-	unlock, err := r.lock(ctx)
+	r.doing = "taking the account's lock"
+	unlock, err := r.lockAccount(ctx, r.account.Name, lockPatience)
 	if err != nil {
 		return err
 	}

@@ -19,22 +19,22 @@ const (
 
 var errElsewhere = errors.New("another popfetchd is fetching this account")
 
-// lock takes the account's lock. The kernel drops it when the process ends, however it ends: it is never stale.
-func (r *run) lock(ctx context.Context) (unlock func(), err error) {
-	r.doing = "taking the account's lock"
-	folder := filepath.Join(r.StateDir, "locks")
+// lockAccount takes an account's lock; errElsewhere says that another run held it for all of patience. The kernel drops
+// the lock when the process ends, however it ends: it is never stale.
+func (f *Fetcher) lockAccount(ctx context.Context, account string, patience time.Duration) (unlock func(), err error) {
+	folder := filepath.Join(f.StateDir, "locks")
 	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err // also when the state folder is gone, and the ledger with it: a new one would be a lie
 	}
-	f, err := os.OpenFile(filepath.Join(folder, r.account.Name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := os.OpenFile(filepath.Join(folder, account+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := waitForLock(ctx, f); err != nil {
-		f.Close()
+	if err := waitForLock(ctx, file, patience); err != nil {
+		file.Close()
 		return nil, err
 	}
-	return func() { f.Close() }, nil
+	return func() { file.Close() }, nil
 }
 
 // pathError makes err tell which file it is about; nil stays nil.
@@ -45,8 +45,8 @@ func pathError(op, path string, err error) error {
 	return &fs.PathError{Op: op, Path: path, Err: err}
 }
 
-func waitForLock(ctx context.Context, f *os.File) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, lockPatience, errElsewhere)
+func waitForLock(ctx context.Context, f *os.File, patience time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errElsewhere)
 	defer cancel()
 	look := time.NewTicker(lockPoll)
 	defer look.Stop()

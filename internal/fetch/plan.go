@@ -29,6 +29,9 @@ type plan struct {
 	relisted int   // known, and deleted on the server before: perhaps others that were given their UIDs
 }
 
+// skipped counts the messages that are not stored and not tried now.
+func (p *plan) skipped() int { return len(p.tooLarge) + len(p.waiting) + len(p.setAside) }
+
 // identify gives every listed message its key. Occurrences count within equal UID and size, so that when one of two
 // messages with the same UID goes away the other keeps its key.
 func identify(listing []pop3.Entry) []ledger.Key {
@@ -66,7 +69,7 @@ func makePlan(keys []ledger.Key, states []ledger.State, rules rules, now time.Ti
 			p.suspects = append(p.suspects, i)
 		case failure.NextAt.IsZero():
 			p.setAside = append(p.setAside, i)
-		case now.Before(failure.NextAt):
+		case now.Before(failure.NextAt) && failure.NextAt.Sub(now) <= longestWait: // longer ones come of a clock that went wrong
 			p.waiting = append(p.waiting, i)
 		default:
 			p.fetch = append(p.fetch, i)

@@ -11,7 +11,7 @@ func (r *run) recognise(keys []ledger.Key) ([]ledger.State, error) {
 	}
 	var moved []int // perhaps: all that seem to be deleted already
 	for index, state := range states {
-		if state.Deletion == ledger.Deleted {
+		if state.Deletion == ledger.Deleted || state.Deletion == ledger.Gone {
 			moved = append(moved, index)
 		}
 	}
@@ -43,7 +43,7 @@ func (r *run) moveBack(keys []ledger.Key, states []ledger.State, moved []int) er
 		for i, index := range moved {
 			switch {
 			case !found[i].Known:
-			case found[i].Deletion == ledger.Deleted:
+			case found[i].Deletion == ledger.Deleted, found[i].Deletion == ledger.Gone:
 				further = append(further, index)
 			default:
 				keys[index], states[index] = candidates[i], found[i]

@@ -11,24 +11,47 @@ import (
 	"github.com/popfetchd/popfetchd/internal/store"
 )
 
-// finishAppends finishes what a run that did not end cleanly had begun to append to an mbox. It needs no server.
+// finishAppends finishes what runs that did not end cleanly had begun to append to an mbox: this account's, and any
+// other's to the mbox that this one is about to append to, lest it hide the torn end of theirs. It needs no server.
 func (r *run) finishAppends(ctx context.Context) error {
-	intents, err := r.Ledger.Intents(r.account.Name)
+	own, err := r.Ledger.Intents(r.account.Name)
 	if err != nil {
 		return err
 	}
-	for _, intent := range intents {
-		r.doing = "finishing an append to " + intent.Path
+	for _, intent := range own {
 		if err := r.finishAppend(ctx, intent); err != nil {
+			return err
+		}
+	}
+	shared, err := r.Ledger.IntentsAt(r.account.Mailbox().At(r.Now()))
+	if err != nil {
+		return err
+	}
+	for _, intent := range shared {
+		if err := r.finishForOther(ctx, intent); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// finishForOther finishes another account's append, unless that account is being fetched: then it is not unfinished.
+func (r *run) finishForOther(ctx context.Context, intent ledger.Intent) error {
+	unlock, err := r.lockAccount(ctx, intent.Account, 0)
+	if errors.Is(err, errElsewhere) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return r.finishAppend(ctx, intent)
+}
+
 func (r *run) finishAppend(ctx context.Context, intent ledger.Intent) error {
+	r.doing = "finishing an append to " + intent.Path
 	outcome, err := store.Redo(ctx, store.Intent{Path: intent.Path, Offset: intent.Offset, Length: intent.Length,
-		SHA256: intent.SHA256, Spool: intent.Spool}, r.storeOptions(r.account.Name))
+		SHA256: intent.SHA256, Spool: intent.Spool}, r.storeOptions(intent.Account))
 	if err != nil {
 		return cmp.Or(context.Cause(ctx), err) // the mbox was locked until we were told to stop
 	}
@@ -38,7 +61,7 @@ func (r *run) finishAppend(ctx context.Context, intent ledger.Intent) error {
 		return r.Ledger.Drop(intent.ID)
 	}
 	log.Info("finished an interrupted append")
-	return r.Ledger.Commit(r.account.Name, intent.Messages, intent.ID)
+	return r.Ledger.Commit(intent.Account, intent.Messages, intent.ID)
 }
 
 // adopt looks for listed messages that are in a mailbox already but not in the ledger, where a run did not end cleanly
@@ -59,7 +82,7 @@ func (r *run) adopt(keys []ledger.Key) error {
 	}
 	r.settled = false
 	for _, path := range paths {
-		r.doing = "looking for mail of an interrupted run in " + path
+		r.doing = "looking for mail that is there already in " + path
 		if err := r.adoptFrom(path, strangers); err != nil {
 			return err
 		}
@@ -104,7 +127,7 @@ func (r *run) adoptFrom(path string, strangers map[store.ID]ledger.Key) error {
 		keys[i] = strangers[m.ID]
 		delete(strangers, m.ID)
 	}
-	r.log.Info("found mail of an interrupted run: not fetched again", "mailbox", path, "messages", len(found))
+	r.log.Info("found mail that is there already: not fetched again", "mailbox", path, "messages", len(found))
 	return r.Ledger.Commit(r.account.Name, r.rows(found, keys), 0)
 }
 

@@ -105,8 +105,8 @@ func (r *run) reconcile(drop *maildrop) error {
 	}
 	if r.account.Policy != config.Delete { // the user has changed the policy since
 		err = r.Ledger.SetDeletion(r.account.Name, pending, ledger.Kept)
-	} else { // what is no longer listed is gone: the answer to the QUIT that deleted it was lost
-		err = r.Ledger.SetDeletion(r.account.Name, missing(pending, drop.keys), ledger.Deleted)
+	} else { // what is no longer listed is gone, it seems: the answer to the QUIT that deleted it was lost
+		err = r.Ledger.SetDeletion(r.account.Name, missing(pending, drop.keys), ledger.Gone)
 	}
 	if err != nil || r.account.Provider == "gmail" { // Gmail lists a window: what is missing there may come back
 		return err

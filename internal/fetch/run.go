@@ -73,8 +73,8 @@ func (r *run) do(ctx context.Context) error {
 // conclude writes the end of the run into the ledger. One that was told to stop is no failure; it has not been, so that
 // the next one comes as soon as it may.
 func (r *run) conclude(ctx context.Context, failed error) error {
-	summary, err := r.Ledger.Summary(r.account.Name)
-	r.report.PendingDelete = summary.PendingDelete
+	pending, err := r.Ledger.PendingDeletions(r.account.Name)
+	r.report.PendingDelete = len(pending)
 	if KindOf(failed) == Temporary && ctx.Err() != nil {
 		if r.settled {
 			err = cmp.Or(err, r.Ledger.Settle(r.account.Name))
@@ -177,6 +177,12 @@ func (r *run) noteTooLarge(drop *maildrop) error {
 
 // count enters a listing into the report; of a later session only what was not listed before.
 func (r *run) count(drop *maildrop) {
+	if r.counted == nil {
+		p := &drop.plan
+		r.counted = drop.keys
+		r.report.Listed, r.report.New, r.report.Skipped = len(drop.keys), len(p.fetch)+len(p.suspects), p.skipped()
+		return
+	}
 	before := make(map[ledger.Key]bool, len(r.counted))
 	for _, key := range r.counted {
 		before[key] = true
@@ -228,7 +234,7 @@ func (r *run) receive(ctx context.Context, session *pop3.Session, drop *maildrop
 		r.doing = fmt.Sprintf("receiving message %d of %d", next, len(wanted))
 		err := message.Err
 		if err == nil {
-			err = d.add(ctx, index, drop.keys[index], &countingReader{message, r})
+			err = d.add(ctx, index, drop.keys[index], &countingReader{message: message, listed: drop.keys[index].ListedSize, run: r})
 		}
 		if ctx.Err() != nil || d.err != nil {
 			return verdicts.failures, cmp.Or(d.err, context.Cause(ctx)) // no message's fault
@@ -260,15 +266,25 @@ func (r *run) tell(phase Phase) {
 	}
 }
 
+// errUnstuffed is a message that ended at once although it was listed with a size. Some servers (Dovecot 2.3) do not
+// stuff a first line that is a single dot: to a client the message ends there, and what follows looks like replies.
+var errUnstuffed = errors.New("the server sent nothing for a message it listed with a size: its first line may be a single dot")
+
 // countingReader counts the octets of a message into the progress.
 type countingReader struct {
 	message io.Reader
+	listed  int64
+	octets  int64
 	run     *run
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.message.Read(p)
+	c.octets += int64(n)
 	c.run.progress.Bytes += int64(n)
+	if err == io.EOF && c.octets == 0 && c.listed > int64(len("\r\n")) {
+		err = errUnstuffed
+	}
 	if n == len(p) { // a long message: show that it moves
 		c.run.tell(Retrieving)
 	}

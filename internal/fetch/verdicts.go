@@ -11,6 +11,9 @@ import (
 // maxAttempts is how often a message is asked for that the server refuses, before it is set aside.
 const maxAttempts = 5
 
+// longestWait is how long a message waits after maxAttempts-1 refusals, the longest there is.
+const longestWait = time.Minute << (maxAttempts - 2)
+
 // maxRefusals is how many messages in a row a server may refuse before the fault is taken to be the server's, not the
 // messages': a quota that is used up refuses everything.
 const maxRefusals = 10
@@ -39,6 +42,9 @@ func (v *verdicts) judge(key ledger.Key, before *ledger.Failure, outcome error) 
 		v.failures = append(v.failures, refused(key, before, reply.Error(), now))
 		v.run.log.Warn("the server refused a message; the others go on", "uid", key.UID, "size", key.ListedSize, "reply", reply.Error())
 		return nil
+	case errors.Is(outcome, errUnstuffed):
+		v.failures = append(v.failures, refused(key, before, outcome.Error(), now))
+		return outcome
 	case errors.Is(outcome, pop3.ErrMessageTooLarge):
 		v.failures = append(v.failures, ledger.Failure{Key: key, Reason: ledger.Refused, Attempts: maxAttempts,
 			Error: "larger than max_message_size, although it was not listed so"})

@@ -84,6 +84,16 @@ type Summary struct {
 	SetAside            int // given up on until someone looks
 }
 
+// LastAttempt returns when the last run of the account ended; zero when none ever did.
+func (l *Ledger) LastAttempt(account string) (time.Time, error) {
+	var at sql.NullInt64
+	err := l.db.QueryRow("SELECT last_attempt FROM accounts WHERE name = ?", account).Scan(&at)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return moment(at), l.fail("looking up the last run", err)
+}
+
 // Summary returns the account's figures; all zero for an account the ledger has never heard of.
 func (l *Ledger) Summary(account string) (Summary, error) {
 	var s Summary

@@ -48,7 +48,7 @@ func create(path string) error {
 
 // notLost refuses to take a ledger that is missing for one that never was, when its -wal file tells otherwise.
 func notLost(path string) error {
-	if _, err := os.Lstat(path + "-wal"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(path + "-wal"); err == nil {
 		return damaged("it is gone, but its -wal file is still there")
 	}
 	return nil

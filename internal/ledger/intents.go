@@ -9,6 +9,7 @@ import (
 // Intent is an append to an mbox that is about to happen: what is needed to finish or undo it after a crash.
 type Intent struct {
 	ID             int64  // given by Intend
+	Account        string // whose it is; Intend's argument counts
 	Path           string // of the mbox
 	Offset, Length int64  // where the bytes go, and how many
 	SHA256         [32]byte
@@ -70,11 +71,20 @@ func (l *Ledger) Intend(account string, intent Intent) (int64, error) {
 	return number, l.fail("recording an append", err)
 }
 
-// Intents returns the account's unfinished appends, oldest first.
+// Intents returns the unfinished appends of the account, oldest first.
 func (l *Ledger) Intents(account string) ([]Intent, error) {
+	return l.intents("accounts.name = ?", account)
+}
+
+// IntentsAt returns the unfinished appends of all accounts to the mbox at path, oldest first.
+func (l *Ledger) IntentsAt(path string) ([]Intent, error) {
+	return l.intents("path = ?", path)
+}
+
+func (l *Ledger) intents(where, value string) ([]Intent, error) {
 	const op = "reading unfinished appends"
-	rows, err := l.db.Query(`SELECT intents.id, path, "offset", length, sha256, spool, messages
-		FROM intents JOIN accounts ON accounts.id = intents.account WHERE accounts.name = ? ORDER BY intents.id`, account)
+	rows, err := l.db.Query(`SELECT intents.id, accounts.name, path, "offset", length, sha256, spool, messages
+		FROM intents JOIN accounts ON accounts.id = intents.account WHERE `+where+` ORDER BY intents.id`, value)
 	if err != nil {
 		return nil, l.fail(op, err)
 	}
@@ -83,7 +93,7 @@ func (l *Ledger) Intents(account string) ([]Intent, error) {
 	for rows.Next() {
 		var intent Intent
 		var sum, messages []byte
-		if err := rows.Scan(&intent.ID, &intent.Path, &intent.Offset, &intent.Length, &sum, &intent.Spool, &messages); err != nil {
+		if err := rows.Scan(&intent.ID, &intent.Account, &intent.Path, &intent.Offset, &intent.Length, &sum, &intent.Spool, &messages); err != nil {
 			return nil, l.fail(op, err)
 		}
 		copy(intent.SHA256[:], sum)

@@ -31,7 +31,7 @@ func TestUIDsAreBytes(t *testing.T) {
 		keys = append(keys, key)
 		messages = append(messages, ledger.Message{Key: key, Mailbox: "/mail/\xff box", Offset: int64(i), Length: 1, StoredAt: time.Unix(1, 0), Deletion: ledger.Pending})
 	}
-	intent := ledger.Intent{Path: "/mail/\xff box", Spool: "/state/\xfe spool", Messages: messages}
+	intent := ledger.Intent{Account: "gmail", Path: "/mail/\xff box", Spool: "/state/\xfe spool", Messages: messages}
 	var err error
 	intent.ID, err = l.Intend("gmail", intent)
 	ok(t, err)

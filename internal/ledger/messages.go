@@ -26,7 +26,8 @@ type Deletion int
 const (
 	Kept    Deletion = iota // not asked for
 	Pending                 // decided; not confirmed by an +OK to QUIT
-	Deleted                 // confirmed, or no longer listed
+	Deleted                 // confirmed by an +OK to QUIT
+	Gone                    // was Pending when the server stopped listing it: the confirmation was lost
 )
 
 // Message is a stored message: a row of the table messages.
@@ -69,7 +70,7 @@ type Failure struct {
 }
 
 // Commit records messages that are durable in their mailboxes, in one transaction: their rows are written, the
-// intents (0 is none) and earlier failures of theirs removed.
+// intent (0 is none) and failures of messages that are known by now removed.
 func (l *Ledger) Commit(account string, messages []Message, intent int64) error {
 	id, err := l.enrolled(account)
 	if err != nil {

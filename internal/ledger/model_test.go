@@ -139,9 +139,9 @@ func (m *machine) commit(t *rapid.T) {
 	if a := m.happened(t, name, m.ledger.Commit(name, messages, intent)); a != nil {
 		for _, message := range messages {
 			a.messages[message.Key] = message
-			delete(a.failures, message.Key)
 		}
 		delete(a.intents, intent)
+		maps.DeleteFunc(a.failures, func(key ledger.Key, _ ledger.Failure) bool { _, known := a.messages[key]; return known })
 	}
 }
 
@@ -227,7 +227,7 @@ func (m *machine) forget(t *rapid.T) {
 
 func (m *machine) intend(t *rapid.T) {
 	name := drawName(t)
-	intent := ledger.Intent{Path: "/mail/box", Offset: rapid.Int64Range(0, 1<<40).Draw(t, "offset"), Length: 7, SHA256: [32]byte{1, 0xff}, Spool: "/state/spool", Messages: []ledger.Message{}}
+	intent := ledger.Intent{Account: name, Path: "/mail/box", Offset: rapid.Int64Range(0, 1<<40).Draw(t, "offset"), Length: 7, SHA256: [32]byte{1, 0xff}, Spool: "/state/spool", Messages: []ledger.Message{}}
 	for _, message := range m.strangers(t, name) {
 		if message.Name == "" {
 			intent.Messages = append(intent.Messages, message)

@@ -28,7 +28,7 @@ CREATE TABLE messages (
 	size        INTEGER,                       -- of the message as stored: LF line ends, unquoted
 	sha256      BLOB,                          -- of the same bytes
 	stored_at   INTEGER NOT NULL,              -- Unix seconds
-	deletion    INTEGER NOT NULL DEFAULT 0,    -- of the server's copy: 0 not asked for, 1 pending, 2 done
+	deletion    INTEGER NOT NULL DEFAULT 0,    -- of the server's copy: 0 not asked for, 1 pending, 2 confirmed, 3 not confirmed but gone
 	PRIMARY KEY (account, uid, listed_size, occurrence)
 ) STRICT, WITHOUT ROWID;
 
@@ -71,5 +71,5 @@ CREATE TABLE unsettled (
 CREATE VIEW mail AS
 SELECT accounts.name AS account, messages.uid, mailboxes.path AS mailbox, messages.name, messages."offset", messages.length, messages.size,
 	lower(hex(messages.sha256)) AS sha256, datetime(messages.stored_at, 'unixepoch') AS stored_utc,
-	CASE messages.deletion WHEN 0 THEN 'kept' WHEN 1 THEN 'pending' ELSE 'deleted' END AS on_server
+	CASE messages.deletion WHEN 0 THEN 'kept' WHEN 1 THEN 'pending' WHEN 2 THEN 'deleted' ELSE 'gone' END AS on_server
 FROM messages JOIN accounts ON accounts.id = messages.account JOIN mailboxes ON mailboxes.id = messages.mailbox;
