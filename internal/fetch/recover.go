@@ -50,7 +50,7 @@ func (r *run) finishForOther(ctx context.Context, intent ledger.Intent) error {
 
 func (r *run) finishAppend(ctx context.Context, intent ledger.Intent) error {
 	r.doing = "finishing an append to " + intent.Path
-	outcome, err := store.Redo(ctx, store.Intent{Path: intent.Path, Offset: intent.Offset, Length: intent.Length,
+	outcome, at, err := store.Redo(ctx, store.Intent{Path: intent.Path, Offset: intent.Offset, Length: intent.Length,
 		SHA256: intent.SHA256, Spool: intent.Spool}, r.storeOptions(intent.Account))
 	if err != nil {
 		return cmp.Or(context.Cause(ctx), err) // the mbox was locked until we were told to stop
@@ -59,6 +59,9 @@ func (r *run) finishAppend(ctx context.Context, intent ledger.Intent) error {
 	if outcome == store.Foreign {
 		log.Warn("another program changed the mbox after an interrupted append: nothing there was touched, the messages are fetched again")
 		return r.Ledger.Drop(intent.ID)
+	}
+	for i := range intent.Messages {
+		intent.Messages[i].Offset += at - intent.Offset
 	}
 	log.Info("finished an interrupted append")
 	return r.Ledger.Commit(intent.Account, intent.Messages, intent.ID)

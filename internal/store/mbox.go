@@ -26,6 +26,11 @@ package store
 //	            the disk never got them: Redo cuts back and appends again
 //	fsync       all our bytes stand: Redo flushes and says so
 //
+// A program that takes no lock may append at any time. The file is open with
+// O_APPEND, so that nothing of it is overwritten, but our bytes may come to
+// stand further on than the intent says. They are looked for there and count
+// when they are whole; when they were torn apart nothing is touched.
+//
 // The spool begins with two line ends. How many of them are needed depends on
 // how the mbox ends when it is locked: messages are set apart by exactly one
 // blank line, also after a file that another program left without one. What
@@ -45,6 +50,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -322,13 +328,17 @@ func (b *mboxBatch) append(l *lockedMbox, record func(Intent) error) ([]Message,
 		return nil, err
 	}
 	b.keep = true
-	err = appendSpool(l, b.spool.f, intent)
+	at, err := appendSpool(l, b.spool.f, intent)
 	var torn *tornError
 	b.keep = errors.As(err, &torn)
 	if err != nil {
 		return nil, err
 	}
-	return intent.Messages, nil
+	messages := slices.Clone(intent.Messages)
+	for i := range messages {
+		messages[i].Location.Offset += at - intent.Offset
+	}
+	return messages, nil
 }
 
 // intent is what is to be appended to the mbox as it stands.
@@ -362,19 +372,24 @@ func ending(mbox *os.File) (size int64, missing int, err error) {
 	if err != nil {
 		return 0, 0, failed("looking at", mbox.Name(), err)
 	}
-	size = info.Size()
+	missing, err = missingAt(mbox, info.Size())
+	return info.Size(), missing, err
+}
+
+// missingAt is ending for a place within the mbox.
+func missingAt(mbox *os.File, at int64) (missing int, err error) {
 	last := []byte("\n\n") // as before an empty file
-	n := int(min(size, 2))
-	if _, err := mbox.ReadAt(last[2-n:], size-int64(n)); err != nil {
-		return 0, 0, failed("reading", mbox.Name(), err)
+	n := int(min(at, 2))
+	if _, err := mbox.ReadAt(last[2-n:], at-int64(n)); err != nil {
+		return 0, failed("reading", mbox.Name(), err)
 	}
 	switch {
 	case last[1] != '\n':
-		return size, 2, nil
+		return 2, nil
 	case last[0] != '\n':
-		return size, 1, nil
+		return 1, nil
 	}
-	return size, 0, nil
+	return 0, nil
 }
 
 // Discard implements [Batch]. A spool that Redo needs, because a torn end

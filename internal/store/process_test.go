@@ -198,13 +198,13 @@ func fullMbox(t *testing.T, dir string, want error) {
 	if read(t, path) != before {
 		t.Errorf("the mbox was changed")
 	}
-	_, err = Redo(context.Background(), intent, m.options)
+	_, _, err = Redo(context.Background(), intent, m.options)
 	isFull(t, err, want)
 	if read(t, path) != before {
 		t.Errorf("the mbox was changed by Redo")
 	}
 	check(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=8m"))
-	if got := must(Redo(context.Background(), intent, m.options))(t); got != Restored {
+	if got := redone(t, intent, m.options); got != Restored {
 		t.Errorf("with room again Redo says %v", got)
 	}
 	check(t, b.Discard())

@@ -15,7 +15,8 @@ type Outcome int
 
 // The outcomes of Redo.
 const (
-	// Whole: all bytes stand in the mbox. The intent's messages are there.
+	// Whole: all bytes stand in the mbox, perhaps behind those of a program
+	// that took no lock. The intent's messages are there.
 	Whole Outcome = iota + 1
 	// Restored: none or a part of them stood at its end; it was cut back and
 	// they were appended again. The intent's messages are there.
@@ -40,18 +41,20 @@ func (o Outcome) String() string {
 
 // Redo finishes what an unclean end or a failed Commit left of an intent. It
 // works under the mbox's locks and answers once the answer is durable; doing
-// it again gives an answer that agrees. The spool stays, see [Mailbox] Sweep.
-// An error (the mbox is locked, the disk has trouble) decides nothing: the
+// it again gives an answer that agrees. The intent's bytes begin at the place
+// returned: when that is not its Offset, its messages are as much further on.
+// The spool stays, see [Mailbox] Sweep. The context ends the waiting for locks
+// and a search. An error (the mbox is locked, the disk has trouble) decides nothing: the
 // intent stays valid.
-func Redo(ctx context.Context, intent Intent, o Options) (Outcome, error) {
+func Redo(ctx context.Context, intent Intent, o Options) (outcome Outcome, at int64, err error) {
 	path, err := resolve(intent.Path)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	o = o.settled()
 	spool, err := openSpool(intent)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if spool != nil {
 		defer spool.Close()
@@ -60,21 +63,21 @@ func Redo(ctx context.Context, intent Intent, o Options) (Outcome, error) {
 	create := spool != nil && intent.Offset == 0
 	if create {
 		if err := makeDirs(filepath.Dir(path)); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 	l, err := lockMbox(ctx, path, o, create)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Foreign, nil
+		return Foreign, 0, nil
 	}
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	outcome, err := redo(l, spool, intent)
+	outcome, at, err = redo(ctx, l, spool, intent)
 	if err := errors.Join(err, l.unlock()); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return outcome, nil
+	return outcome, at, nil
 }
 
 // openSpool opens the intent's spool; nil when it is missing or does not hold
@@ -109,33 +112,47 @@ func holds(spool *os.File, intent Intent) (bool, error) {
 }
 
 // redo decides and acts on the locked mbox; spool may be nil.
-func redo(l *lockedMbox, spool *os.File, intent Intent) (Outcome, error) {
-	mbox := l.File
-	info, err := mbox.Stat()
+func redo(ctx context.Context, l *lockedMbox, spool *os.File, intent Intent) (outcome Outcome, at int64, err error) {
+	info, err := l.Stat()
 	if err != nil {
-		return 0, failed("looking at", mbox.Name(), err)
+		return 0, 0, failed("looking at", l.Name(), err)
 	}
-	beyond := info.Size() - intent.Offset
-	if beyond >= intent.Length { // others may have appended behind us
-		sum, err := hashSection(mbox, intent.Offset, intent.Length)
-		if err != nil {
-			return 0, err
-		}
-		if sum == intent.SHA256 {
-			return Whole, flushMbox(l)
-		}
+	size, end := info.Size(), intent.Offset+intent.Length
+	at, err = whereWhole(ctx, l.File, size, spool, intent)
+	if err != nil {
+		return 0, 0, err
 	}
-	if spool == nil || beyond < 0 || beyond > intent.Length {
-		return Foreign, nil
+	if at >= 0 {
+		return Whole, at, flushMbox(l)
 	}
-	torn, err := isTorn(mbox, spool, intent, beyond)
+	if spool == nil || size < intent.Offset || size > end {
+		return Foreign, 0, nil
+	}
+	torn, err := isTorn(l.File, spool, intent, size-intent.Offset)
 	if err != nil || !torn {
-		return Foreign, err
+		return Foreign, 0, err
 	}
-	if err := cutBack(mbox, intent.Offset, beyond); err != nil {
-		return 0, err
+	if err := cutBack(l.File, intent.Offset, size-intent.Offset); err != nil {
+		return 0, 0, err
 	}
-	return Restored, appendSpool(l, spool, intent)
+	at, err = appendSpool(l, spool, intent)
+	return Restored, at, err
+}
+
+// whereWhole says where the intent's bytes stand, or -1: at its offset, where
+// others may have appended behind them; at the end, behind what others did;
+// or, which only the spool can tell, somewhere between.
+func whereWhole(ctx context.Context, mbox *os.File, size int64, spool *os.File, intent Intent) (int64, error) {
+	for _, at := range []int64{intent.Offset, size - intent.Length} {
+		found, err := stands(mbox, size, intent, at)
+		if err != nil || found {
+			return at, err
+		}
+	}
+	if spool == nil || size-intent.Offset <= intent.Length {
+		return -1, nil
+	}
+	return find(ctx, mbox, size, spool, intent)
 }
 
 // flushMbox makes what stands in the mbox durable, also its name.
@@ -150,7 +167,7 @@ func flushMbox(l *lockedMbox) error {
 }
 
 // isTorn says whether the mbox's last n bytes, from the intent's offset on,
-// are the beginning of ours, apart from zeros: after a power cut file systems
+// are the beginning of ours, which fit there, apart from zeros: after a power cut file systems
 // show zeros where a block of the file never reached the disk. Mail of others
 // is never taken for that, since no mail is made of nothing but zeros and the
 // very bytes that we would have written there.
@@ -160,6 +177,9 @@ func isTorn(mbox, spool *os.File, intent Intent, n int64) (bool, error) {
 		return false, failed("looking at", spool.Name(), err)
 	}
 	begin := info.Size() - intent.Length
+	if fit, err := fits(mbox, intent.Offset, spool, begin); err != nil || !fit {
+		return false, err
+	}
 	there, ours := make([]byte, chunkSize), make([]byte, chunkSize)
 	for at := int64(0); at < n; at += chunkSize {
 		there, ours = there[:min(chunkSize, n-at)], ours[:min(chunkSize, n-at)]

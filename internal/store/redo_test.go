@@ -39,18 +39,29 @@ func interrupt(t *testing.T, before string) interrupted {
 	return x
 }
 
+// redone is what Redo says, which has to be no error.
+func redone(t rapid.TB, intent Intent, o Options) Outcome {
+	t.Helper()
+	outcome, _, err := Redo(context.Background(), intent, o)
+	check(t, err)
+	return outcome
+}
+
 // redo puts the mbox into a state, runs Redo, and compares both answers.
 func (x interrupted) redo(t rapid.TB, state string, want Outcome, then string) {
 	t.Helper()
 	write(t, x.m.path, state)
 	for i := range 2 {
-		got, err := Redo(context.Background(), x.intent, x.m.options)
+		got, at, err := Redo(context.Background(), x.intent, x.m.options)
 		check(t, err)
 		if i == 1 && want == Restored {
 			want = Whole // doing it again finds it done
 		}
 		if got != want {
 			t.Fatalf("of %.200q Redo says %v, want %v", state, got, want)
+		}
+		if got != Foreign && !strings.HasPrefix(then[min(int(at), len(then)):], x.ours) {
+			t.Fatalf("of %.200q Redo says %v at %d", state, got, at)
 		}
 		if data := read(t, x.m.path); data != then {
 			t.Fatalf("%.200q became %.200q, want %.200q", state, data, then)
@@ -96,6 +107,74 @@ func TestRedo(t *testing.T) {
 	}
 }
 
+// Whole bytes of ours count also behind those of others that came before.
+func TestRedoFindsShifted(t *testing.T) {
+	t.Parallel()
+	for _, before := range []string{"", "From x\nold\n\n", "no line end"} {
+		x := interrupt(t, before)
+		theirs := "\n\nFrom theirs\n" + strings.Repeat("x\n", 3*chunkSize/2) + "\n"
+		for _, state := range []string{
+			before + theirs + x.ours,
+			before + theirs + x.ours + "From more\nx\n\n",
+			before + theirs + x.ours + theirs + x.ours,
+			before + theirs + x.ours + theirs + x.ours + "From more\nx\n\n",
+			before + "\n\n" + x.ours[:len(x.ours)/2] + theirs + x.ours + theirs,
+			before + "\n\n" + x.ours + x.ours[:len(x.ours)-1],
+		} {
+			x.redo(t, state, Whole, state)
+		}
+		for _, state := range []string{
+			before + theirs + x.ours[:len(x.ours)-1],
+			before + theirs + x.ours[:len(x.ours)-3] + theirs,
+			before + theirs + x.ours[:len(x.ours)/2] + theirs + x.ours[len(x.ours)/2:],
+			before + "\n\nFrom theirs, within a line " + strings.TrimLeft(x.ours, "\n") + theirs,
+		} {
+			x.redo(t, state, Foreign, state)
+		}
+		check(t, os.Remove(x.intent.Spool)) // then at the end at least
+		x.redo(t, before+theirs+x.ours, Whole, before+theirs+x.ours)
+		x.redo(t, before+theirs+x.ours+"From more\n\n", Foreign, before+theirs+x.ours+"From more\n\n")
+	}
+}
+
+// Another file of the very length, whose end is no place for our bytes.
+func TestRedoInAnotherFile(t *testing.T) {
+	x := interrupt(t, "From x\nold\n\n")
+	x.redo(t, "From y\nnew!\n", Foreign, "From y\nnew!\n")
+}
+
+// Mail that repeats itself does not make the search slow, or wrong.
+func TestFindBytes(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		few := rapid.SliceOfN(rapid.SampledFrom([]byte("\x00\nF")), 1, 12)
+		ours := few.Draw(t, "ours")
+		text := rapid.SliceOfN(rapid.SampledFrom([]byte("\x00\nF")), 0, 60).Draw(t, "text")
+		dir := must(os.MkdirTemp("", "find"))(t)
+		defer os.RemoveAll(dir)
+		spool, mbox := filepath.Join(dir, "spool"), filepath.Join(dir, "box")
+		write(t, spool, "\n\n"+string(ours))
+		write(t, mbox, "before"+string(text))
+		s, m := must(os.Open(spool))(t), must(os.Open(mbox))(t)
+		defer s.Close()
+		defer m.Close()
+		var got []int64
+		for at, err := range occurrences(m, 6, int64(6+len(text)), s, int64(len(ours))) {
+			check(t, err)
+			got = append(got, at)
+		}
+		var want []int64
+		for i := range text {
+			if strings.HasPrefix(string(text[i:]), string(ours)) {
+				want = append(want, int64(6+i))
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%q in %q: found at %v, want %v", ours, text, got, want)
+		}
+	})
+}
+
 // After a power cut blocks that never reached the disk read as zeros.
 func TestRedoWithZeros(t *testing.T) {
 	t.Parallel()
@@ -138,7 +217,7 @@ func TestRedoWithoutSpool(t *testing.T) {
 func TestRedoOfMissingFile(t *testing.T) {
 	x := interrupt(t, "")
 	check(t, os.RemoveAll(filepath.Dir(x.m.path)))
-	if got := must(Redo(context.Background(), x.intent, x.m.options))(t); got != Restored || read(t, x.m.path) != x.ours {
+	if got := redone(t, x.intent, x.m.options); got != Restored || read(t, x.m.path) != x.ours {
 		t.Errorf("Redo says %v", got)
 	}
 	for i, message := range x.intent.Messages {
@@ -148,7 +227,7 @@ func TestRedoOfMissingFile(t *testing.T) {
 	}
 	x = interrupt(t, "From x\nold\n\n")
 	check(t, os.Remove(x.m.path))
-	if got := must(Redo(context.Background(), x.intent, x.m.options))(t); got != Foreign || len(names(t, filepath.Dir(x.m.path))) > 0 {
+	if got := redone(t, x.intent, x.m.options); got != Foreign || len(names(t, filepath.Dir(x.m.path))) > 0 {
 		t.Errorf("Redo says %v", got)
 	}
 }
@@ -157,7 +236,7 @@ func TestRedoWaitsForLocks(t *testing.T) {
 	x := interrupt(t, "")
 	write(t, x.m.path+".lock", "")
 	x.m.options.LockTimeout = time.Millisecond
-	if _, err := Redo(context.Background(), x.intent, x.m.options); !errors.Is(err, ErrLocked) {
+	if _, _, err := Redo(context.Background(), x.intent, x.m.options); !errors.Is(err, ErrLocked) {
 		t.Errorf("Redo said %v", err)
 	}
 }
@@ -174,7 +253,7 @@ func TestKilledWriter(t *testing.T) {
 			stored := 5
 			if want == 0 {
 				stored = 2
-			} else if got := must(Redo(context.Background(), readIntent(t, x.intent), x.m.options))(t); got != want {
+			} else if got := redone(t, readIntent(t, x.intent), x.m.options); got != want {
 				t.Errorf("Redo says %v, want %v", got, want)
 			}
 			x.finish(t, stored)
@@ -241,7 +320,7 @@ func TestKilledInAppend(t *testing.T) {
 		w.next(t)
 		check(t, c.Process.Kill())
 		c.Wait()
-		outcomes[must(Redo(context.Background(), readIntent(t, x.intent), x.m.options))(t)]++
+		outcomes[redone(t, readIntent(t, x.intent), x.m.options)]++
 	}
 	t.Logf("after %d kills: %v", rounds, outcomes)
 	if outcomes[Foreign] > 0 {

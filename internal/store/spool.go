@@ -6,12 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // spoolHead is the number of line ends a spool begins with (see mbox.go).
@@ -132,41 +131,55 @@ func (s *spool) close(remove bool) error {
 	return nil
 }
 
-// tornError says that an append failed and could not be undone: part of it
-// stands at the end of the mbox.
+// tornError says that an append failed and could not be undone: all or part of
+// it stands at the end of the mbox, or among what others wrote.
 type tornError struct{ err error }
 
-func (t *tornError) Error() string {
-	return t.err.Error() + " (the mailbox now ends in an incomplete message, which the next run will mend)"
-}
+func (t *tornError) Error() string { return t.err.Error() }
 
 func (t *tornError) Unwrap() error { return t.err }
 
+// errUnlocked is an append that others disturbed. Whose bytes are where is
+// for a person to say, so all of them stay.
+var errUnlocked = errors.New("another program wrote to it without locking it, so that our messages do not stand there as they should; " +
+	"nothing was cut off, and they will be fetched again; have that program use fcntl or dot locks")
+
 // appendSpool appends the bytes of the intent to the locked mbox, which ends
-// at the intent's offset, and makes them durable; or else puts the mbox back
-// as it was.
-func appendSpool(l *lockedMbox, spool *os.File, intent Intent) error {
-	mbox := l.File
-	written, err := copySpool(mbox, spool, intent.Length)
+// at the intent's offset, makes them durable, and says where they stand; or
+// else puts the mbox back as it was.
+func appendSpool(l *lockedMbox, spool *os.File, intent Intent) (at int64, err error) {
+	written, err := copySpool(l.File, spool, intent.Length)
+	return settle(l, intent, written, err)
+}
+
+// settle does what comes after writing: so much was written, and then came
+// the error, if any.
+func settle(l *lockedMbox, intent Intent, written int64, err error) (at int64, _ error) {
 	if err == nil {
-		err = failed("flushing", mbox.Name(), mbox.Sync())
+		err = failed("flushing", l.Name(), l.Sync())
 	}
 	if err == nil && intent.Offset == 0 {
-		err = syncName(mbox) // the file may be new, by us or a run that ended too early
+		err = syncName(l.File) // the file may be new, by us or a run that ended too early
 	}
 	if err == nil {
-		err = stands(mbox, intent)
+		at, err = landed(l.File, intent)
 	}
 	if err == nil {
 		err = l.notReplaced()
 	}
 	if err == nil {
-		return nil
+		return at, nil
 	}
-	if undo := cutBack(mbox, intent.Offset, written); undo != nil {
-		return &tornError{errors.Join(err, undo)}
+	switch undo := cutBack(l.File, intent.Offset, written); {
+	case undo == nil:
+		return 0, err
+	case errors.Is(err, errUnlocked):
+		return 0, &tornError{err}
+	case errors.Is(undo, errUnlocked):
+		return 0, &tornError{fmt.Errorf("%w; %w", err, undo)}
+	default:
+		return 0, &tornError{fmt.Errorf("%w; %w (the mailbox now ends in an incomplete message, which the next run will mend)", err, undo)}
 	}
-	return err
 }
 
 // copySpool appends the last n bytes of the spool to the mbox, and returns
@@ -192,21 +205,29 @@ func copySpool(mbox, spool *os.File, n int64) (written int64, err error) {
 	return written, nil
 }
 
-// stands makes sure that what was appended lies where it was meant to: it
-// does, unless another program wrote without taking the locks.
-func stands(mbox *os.File, intent Intent) error {
+// landed says where the bytes stand that were just appended: at the intent's
+// offset, or further on when another program appended without taking the
+// locks and was faster. With O_APPEND the file's own position is now where the
+// last of ours ended. If they stand at neither place they were torn apart.
+func landed(mbox *os.File, intent Intent) (at int64, err error) {
 	info, err := mbox.Stat()
 	if err != nil {
-		return failed("looking at", mbox.Name(), err)
+		return 0, failed("looking at", mbox.Name(), err)
 	}
 	if info.Size() == intent.Offset+intent.Length {
-		return nil
+		return intent.Offset, nil
 	}
-	sum, err := hashSection(mbox, intent.Offset, intent.Length)
-	if err == nil && sum != intent.SHA256 {
-		err = failed("writing", mbox.Name(), errors.New("another program wrote to it without locking it; have that program use fcntl or dot locks"))
+	end, err := mbox.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return 0, failed("looking at", mbox.Name(), err)
 	}
-	return err
+	for _, at := range []int64{intent.Offset, end - intent.Length} {
+		found, err := stands(mbox, info.Size(), intent, at)
+		if err != nil || found {
+			return at, err
+		}
+	}
+	return 0, failed("writing", mbox.Name(), errUnlocked)
 }
 
 // cutBack undoes an append of which so much was written. It cuts off nothing
@@ -218,7 +239,10 @@ func cutBack(mbox *os.File, offset, written int64) error {
 		return failed("looking at", mbox.Name(), err)
 	}
 	if info.Size() != offset+written {
-		return failed("cutting back", mbox.Name(), fmt.Errorf("its size is %d instead of %d: %w", info.Size(), offset+written, unix.EBUSY))
+		if written == 0 {
+			return nil
+		}
+		return failed("cutting back", mbox.Name(), errUnlocked)
 	}
 	if err := mbox.Truncate(offset); err != nil {
 		return failed("cutting back", mbox.Name(), err)
