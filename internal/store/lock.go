@@ -64,7 +64,8 @@ type lockedMbox struct {
 
 // lockMbox opens and locks the mbox at path, which has to be resolved. With
 // create a missing file is made, else that is fs.ErrNotExist. It tries until
-// the context or o.LockTimeout ends; then the error is ErrLocked.
+// o.LockTimeout ends, then the error is ErrLocked, or until the context does;
+// that is nobody's fault, so its cause is not made an [Error].
 func lockMbox(ctx context.Context, path string, o Options, create bool) (*lockedMbox, error) {
 	timeout := time.NewTimer(o.LockTimeout)
 	defer timeout.Stop()
@@ -78,12 +79,13 @@ func lockMbox(ctx context.Context, path string, o Options, create bool) (*locked
 		case <-pause.C:
 			continue
 		case <-ctx.Done():
-			err = context.Cause(ctx)
+			err = fmt.Errorf("waiting for %s: %s: %w", path, holder, context.Cause(ctx))
 		case <-timeout.C:
 			err = fmt.Errorf("%w for %v: %s; close that program, or try again later", ErrLocked, o.LockTimeout, holder)
+			err = failed("locking", path, err)
 		}
 		pause.Stop()
-		return nil, failed("locking", path, err)
+		return nil, err
 	}
 }
 

@@ -239,6 +239,14 @@ func TestRedoWaitsForLocks(t *testing.T) {
 	if _, _, err := Redo(context.Background(), x.intent, x.m.options); !errors.Is(err, ErrLocked) {
 		t.Errorf("Redo said %v", err)
 	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	reason := errors.New("the service stops")
+	cancel(reason)
+	x.m.options.LockTimeout = time.Hour
+	var local *Error
+	if _, _, err := Redo(ctx, x.intent, x.m.options); !errors.Is(err, reason) || errors.As(err, &local) {
+		t.Errorf("Redo said %v", err)
+	}
 }
 
 // A process that is killed at a chosen place leaves what Redo and Sweep make

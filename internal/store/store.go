@@ -151,7 +151,8 @@ type Batch interface {
 	// messages in the order of Add. An mbox calls record, between taking the
 	// locks and the first byte it appends; the intent has to be remembered
 	// durably before record returns. A Maildir never calls it. The context
-	// ends only the waiting for locks: what is begun is finished.
+	// ends only the waiting for locks, with an error that wraps its cause and
+	// is no [Error]: what is begun is finished.
 	//
 	// Messages count only when the error is nil. After an error the batch is
 	// spent: of a Maildir some files may be in new/ already, where Adopt
