@@ -36,10 +36,16 @@ func (p *plan) skipped() int { return len(p.tooLarge) + len(p.waiting) + len(p.s
 // messages with the same UID goes away the other keeps its key.
 func identify(listing []pop3.Entry) []ledger.Key {
 	keys := make([]ledger.Key, len(listing))
-	seen := make(map[ledger.Key]int, len(listing))
+	ascending := true // as most servers list: then no UID comes twice
 	for i, entry := range listing {
-		key := ledger.Key{UID: entry.UID, ListedSize: entry.Size}
-		keys[i] = key
+		keys[i] = ledger.Key{UID: entry.UID, ListedSize: entry.Size}
+		ascending = ascending && (i == 0 || listing[i-1].UID < entry.UID)
+	}
+	if ascending {
+		return keys
+	}
+	seen := make(map[ledger.Key]int, len(keys))
+	for i, key := range keys {
 		keys[i].Occurrence = seen[key]
 		seen[key]++
 	}
