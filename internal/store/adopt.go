@@ -190,7 +190,7 @@ func openRegular(path string) (*os.File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("it is no regular file (%s)", info.Mode().Type())
+		err = fmt.Errorf("it has to be a regular file, this is %s", describeType(info.Mode()))
 	}
 	if err != nil {
 		f.Close()
@@ -220,5 +220,5 @@ func sweep(dir string, ours func(name string) bool) error {
 			errs = append(errs, failed("removing", path, err))
 		}
 	}
-	return errors.Join(errs...)
+	return join(errs...)
 }

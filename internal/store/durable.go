@@ -80,7 +80,7 @@ func syncAndClose(files []*os.File) error {
 		})
 	}
 	flushes.Wait()
-	return errors.Join(errs...)
+	return join(errs...)
 }
 
 // syncfs flushes the whole file system f is on. The kernel keeps write errors

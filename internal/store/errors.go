@@ -2,8 +2,11 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -59,6 +62,42 @@ func failed(op, path string, err error) error {
 	return &Error{Op: op, Path: path, Err: err}
 }
 
+// join is [errors.Join], but what it returns reads as one line, and one error
+// stays what it is.
+func join(errs ...error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	return joined(errs)
+}
+
+type joined []error
+
+// Error implements error. It tells the first few: a disk in trouble has as
+// many errors as the batch has files.
+func (j joined) Error() string {
+	const most = 3
+	var text strings.Builder
+	for i, err := range j {
+		if i == most {
+			fmt.Fprintf(&text, "; and %d more errors", len(j)-most)
+			break
+		}
+		if i > 0 {
+			text.WriteString("; ")
+		}
+		text.WriteString(err.Error())
+	}
+	return text.String()
+}
+
+// Unwrap returns all of them.
+func (j joined) Unwrap() []error { return j }
+
 // hint says what to do about an error of the system; "" when there is
 // nothing to add.
 func hint(err error) string {
@@ -72,6 +111,7 @@ func hint(err error) string {
 		{unix.EROFS, "the file system is mounted read-only: mount it for writing, or choose another path"},
 		{unix.EACCES, "let the user that popfetchd runs as write there (chown, chmod), or choose another path"},
 		{unix.EPERM, "let the user that popfetchd runs as write there (chown, chmod), or choose another path"},
+		{unix.EXDEV, "tmp and new must be on one file system: have no link or mount among them"},
 		{unix.ENAMETOOLONG, "choose a shorter path"},
 		{unix.ENOTDIR, "a part of the path is a file: choose another path"},
 		{unix.ELOOP, "the symbolic links of this path run in a circle: mend them"},

@@ -137,11 +137,28 @@ func openMbox(path string, create bool) (*os.File, error) {
 }
 
 func notRegular(path string, info fs.FileInfo) error {
-	kind := info.Mode().Type().String()
+	kind := describeType(info.Mode())
 	if info.IsDir() {
-		kind = "a folder; is it a Maildir?"
+		kind += "; is it a Maildir?"
 	}
 	return failed("opening", path, fmt.Errorf("an mbox has to be a regular file, this is %s", kind))
+}
+
+// describeType names what is no regular file.
+func describeType(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a folder"
+	case mode&fs.ModeSymlink != 0:
+		return "a symbolic link"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return "something else"
 }
 
 // lockFile takes the fcntl lock, or says who has it.
@@ -202,7 +219,7 @@ func (l *lockedMbox) unlock() error {
 		}
 	}
 	errs = append(errs, failed("closing", l.Name(), l.Close()))
-	return errors.Join(errs...)
+	return join(errs...)
 }
 
 // resolve follows the symbolic links of an mbox path, so that the dot lock

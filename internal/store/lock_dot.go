@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,7 +82,7 @@ func newLockFile(dir string, o Options) (lockFile, error) {
 	}
 	_, err = fmt.Fprintf(f, "%d:%s\n", os.Getpid(), o.Hostname)
 	info, statErr := f.Stat()
-	if err = errors.Join(err, statErr, f.Close()); err != nil {
+	if err = join(err, statErr, f.Close()); err != nil {
 		os.Remove(path)
 		return lockFile{}, failed("writing", path, err)
 	}
@@ -208,7 +210,13 @@ func process(pid int) string {
 	if err != nil {
 		return fmt.Sprintf("process %d", pid)
 	}
-	return fmt.Sprintf("process %d (%s)", pid, strings.TrimSpace(strings.ToValidUTF8(string(name), "?")))
+	printable := strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) || c == utf8.RuneError {
+			return '?'
+		}
+		return c
+	}, strings.TrimSpace(string(name)))
+	return fmt.Sprintf("process %d (%s)", pid, printable)
 }
 
 // ticksPerSecond is the unit of proc_pid_stat(5), the same on all of Linux.

@@ -117,7 +117,7 @@ func (m *Maildir) create() error {
 		return failed("opening", m.path, err)
 	}
 	defer dir.Close()
-	if err := errors.Join(syncOpenDir(dir), syncName(dir)); err != nil {
+	if err := join(syncOpenDir(dir), syncName(dir)); err != nil {
 		return err
 	}
 	m.durable.Store(true)
@@ -375,5 +375,5 @@ func (b *maildirBatch) Discard() error {
 	b.tmp.Close()
 	b.new.Close()
 	b.tmp, b.new, b.open, b.received = nil, nil, nil, nil
-	return errors.Join(errs...)
+	return join(errs...)
 }

@@ -111,10 +111,10 @@ func (m *Mbox) Sweep() error {
 	err := sweep(m.options.SpoolDir, func(name string) bool { return isSpoolName(name, m.options.Account) })
 	path, resolveErr := resolve(m.path)
 	if resolveErr != nil {
-		return errors.Join(err, resolveErr)
+		return join(err, resolveErr)
 	}
 	before, after, _ := strings.Cut(lockFileName(m.options.Account, "*", m.options.Hostname), "*")
-	return errors.Join(err, sweep(filepath.Dir(path), func(name string) bool {
+	return join(err, sweep(filepath.Dir(path), func(name string) bool {
 		digits, begins := strings.CutPrefix(name, before)
 		digits, ends := strings.CutSuffix(digits, after)
 		return begins && ends && isRandomDigits(digits)
@@ -199,7 +199,7 @@ func (b *mboxBatch) receive(r io.Reader) error {
 	if b.sum.size > 0 && b.sum.last != '\n' {
 		b.sum.Write([]byte("\n")) // go-mbox is about to write it
 	}
-	return errors.Join(quoter.flush(), frame.end(w))
+	return join(quoter.flush(), frame.end(w))
 }
 
 // frame passes on what is written, but withholds a line end that comes last.
@@ -312,7 +312,7 @@ func (b *mboxBatch) Commit(ctx context.Context, record func(Intent) error) ([]Me
 		return nil, err
 	}
 	messages, err := b.append(l, record)
-	if err := errors.Join(err, l.unlock()); err != nil {
+	if err := join(err, l.unlock()); err != nil {
 		return nil, err
 	}
 	return messages, nil

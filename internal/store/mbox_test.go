@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -132,8 +133,16 @@ func TestMboxHasToBeAFile(t *testing.T) {
 	fifo := filepath.Join(dir, "fifo")
 	check(t, unix.Mkfifo(fifo, 0o600))
 	check(t, os.Symlink(fifo, filepath.Join(dir, "link")))
-	for _, path := range []string{dir, fifo, filepath.Join(dir, "link"), "/dev/null"} {
-		if _, err := OpenMbox(path, testOptions(t)); err == nil || !strings.Contains(err.Error(), "has to be a regular file") {
+	socket := must(net.Listen("unix", filepath.Join(dir, "socket")))(t)
+	defer socket.Close()
+	for path, kind := range map[string]string{
+		dir:                          "folder; is it a Maildir?",
+		fifo:                         "named pipe",
+		filepath.Join(dir, "link"):   "named pipe",
+		filepath.Join(dir, "socket"): "socket",
+		"/dev/null":                  "device",
+	} {
+		if _, err := OpenMbox(path, testOptions(t)); err == nil || !strings.Contains(err.Error(), "has to be a regular file, this is a "+kind) {
 			t.Errorf("%s gave %v", path, err)
 		}
 		m := &Mbox{path: path, options: testOptions(t).settled()} // as if it had changed after the opening

@@ -74,7 +74,7 @@ func Redo(ctx context.Context, intent Intent, o Options) (outcome Outcome, at in
 		return 0, 0, err
 	}
 	outcome, at, err = redo(ctx, l, spool, intent)
-	if err := errors.Join(err, l.unlock()); err != nil {
+	if err := join(err, l.unlock()); err != nil {
 		return 0, 0, err
 	}
 	return outcome, at, nil

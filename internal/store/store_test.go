@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -263,6 +264,7 @@ func TestErrorTexts(t *testing.T) {
 		want string
 	}{
 		{unix.ENOSPC, "writing /m: no space left on device; the disk is full: free some space"},
+		{unix.EXDEV, "writing /m: invalid cross-device link; tmp and new must be on one file system"},
 		{unix.EDQUOT, "the disk quota is used up"},
 		{unix.EROFS, "mounted read-only"},
 		{unix.EACCES, "let the user that popfetchd runs as write there"},
@@ -283,6 +285,50 @@ func TestErrorTexts(t *testing.T) {
 }
 
 // Probe leaves everything as it is, and says what stands in the way.
+// Several errors at once are one line, too, and not without end.
+func TestErrorsAreOneLine(t *testing.T) {
+	m := newMaildir(t)
+	b := begin(t, m, 0, make([]string, 10)...).(*maildirBatch)
+	for _, f := range b.open[2:8] {
+		f.Close()
+	}
+	_, err := b.Commit(context.Background(), nil)
+	var local *Error
+	if !errors.As(err, &local) || !errors.Is(err, fs.ErrClosed) {
+		t.Fatalf("Commit said %v", err)
+	}
+	name := func(i int) string { return filepath.Base(b.received[i].tmp) + ": file already closed" }
+	text := err.Error()
+	if strings.Contains(text, "\n") || !strings.Contains(text, name(2)+"; flushing ") || !strings.HasSuffix(text, name(4)+"; and 3 more errors") {
+		t.Errorf("Commit said %s", text)
+	}
+	check(t, b.Discard())
+	if err := join(nil, nil); err != nil {
+		t.Errorf("no errors are %v", err)
+	}
+	if err := join(nil, io.EOF, nil); err != io.EOF {
+		t.Errorf("one error is %v", err)
+	}
+}
+
+// A process may name itself as it likes.
+func TestProcessNames(t *testing.T) {
+	c := python(t, `
+import ctypes, sys
+ctypes.CDLL(None).prctl(15, b"a\x1b[31m\nb\xff", 0, 0, 0)
+print("named", flush=True)
+sys.stdin.read()
+`)
+	in, out := must(c.StdinPipe())(t), must(c.StdoutPipe())(t)
+	check(t, c.Start())
+	must(out.Read(make([]byte, 10)))(t)
+	if got, want := process(c.Process.Pid), fmt.Sprintf(`process %d (a?[31m?b?)`, c.Process.Pid); got != want {
+		t.Errorf("a process is called %q, want %q", got, want)
+	}
+	check(t, in.Close())
+	check(t, c.Wait())
+}
+
 func TestProbe(t *testing.T) {
 	bothKinds(t, func(t *testing.T, m testMailbox) {
 		root := filepath.Dir(filepath.Dir(m.Path()))
