@@ -256,7 +256,8 @@ type commitOrder struct {
 	Account       string
 	First, Count  int
 	Bytes         int    // of each message, about
-	DieAt         string // "add", "record", "commit": SIGKILL then
+	DieAt         string // "add", "record", "rename", "commit": SIGKILL then
+	Renames       int    // for "rename": after so many
 	IntentFile    string
 	Batches       int
 }
@@ -277,6 +278,11 @@ func numbered(i, size int) string {
 }
 
 func die() { unix.Kill(os.Getpid(), unix.SIGKILL) }
+
+// obstruct makes the batch's Commit fail after so many renames.
+func obstruct(b *maildirBatch, renames int) error {
+	return os.Mkdir(filepath.Join(b.new.Name(), b.received[renames].message.Location.Name), 0o700)
+}
 
 // helperCommit stores numbered messages, and dies where it is told to.
 func helperCommit(args []string) error {
@@ -317,6 +323,11 @@ func (o commitOrder) commitBatch(m Mailbox, first int) error {
 	if o.DieAt == "add" {
 		die()
 	}
+	if o.DieAt == "rename" {
+		if err := obstruct(b.(*maildirBatch), o.Renames); err != nil {
+			return err
+		}
+	}
 	_, err = b.Commit(context.Background(), func(i Intent) error {
 		if o.IntentFile != "" {
 			data, err := json.Marshal(i)
@@ -332,6 +343,9 @@ func (o commitOrder) commitBatch(m Mailbox, first int) error {
 		}
 		return nil
 	})
+	if o.DieAt == "rename" && err != nil {
+		die()
+	}
 	if err != nil {
 		return err
 	}
