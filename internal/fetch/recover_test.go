@@ -192,6 +192,12 @@ func TestKilledInAppend(t *testing.T) {
 		"whole, and the spool is gone": {func(w *world, i store.Intent) {
 			w.must(os.Remove(i.Spool))
 		}, 0, false},
+		"whole, behind another program's mail": {func(w *world, i store.Intent) {
+			data, err := os.ReadFile(w.box)
+			w.must(err)
+			w.must(os.Truncate(w.box, i.Offset))
+			w.append(others + string(data[i.Offset:]))
+		}, 0, true},
 		"foreign": {func(w *world, i store.Intent) {
 			w.must(os.Truncate(w.box, i.Offset))
 			w.append(others)
