@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -8,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the build of a release (-ldflags "-X main.version=…");
-// otherwise it is what the Go tool recorded.
-var version string
+// version and commit are set by the build (-ldflags "-X main.version=…");
+// otherwise they are what the Go tool recorded.
+var version, commit string
 
 // build says which program this is.
 type build struct {
@@ -22,7 +23,7 @@ type build struct {
 }
 
 func buildInfo() build {
-	b := build{Version: version, Commit: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := build{Version: version, Commit: cmp.Or(commit, "unknown"), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = &debug.BuildInfo{}

@@ -3,11 +3,9 @@ package fetch
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 
 	"github.com/popfetchd/popfetchd/internal/config"
@@ -28,16 +26,9 @@ func server(account config.Account) (pop3.Server, error) {
 	for _, pin := range account.PinSHA256 {
 		s.PinSHA256 = append(s.PinSHA256, [sha256.Size]byte(pin))
 	}
-	if account.CAFile == "" {
-		return s, nil
-	}
-	pem, err := os.ReadFile(account.CAFile)
-	if err != nil {
+	var err error
+	if s.RootCAs, err = account.RootCAs(); err != nil {
 		return s, &sortedError{Configuration, fmt.Errorf("reading ca_file: %w", err)}
-	}
-	s.RootCAs = x509.NewCertPool()
-	if !s.RootCAs.AppendCertsFromPEM(pem) {
-		return s, &sortedError{Configuration, fmt.Errorf("ca_file %s holds no certificate in PEM form", account.CAFile)}
 	}
 	return s, nil
 }
@@ -87,12 +78,12 @@ func (r *run) judgeLogin(session *pop3.Session, err error) error {
 	if reply.Code == "" && session.Capabilities().Has("AUTH-RESP-CODE") {
 		return err
 	}
-	advice := "check username and password; the next attempt waits an hour, so that the server does not lock the account"
+	advice := "check username and password; the daemon waits an hour before it tries again, so that the server does not lock the account"
 	switch {
 	case reply.Code == "SYS/PERM": // RFC 3206 §4: beyond what the user can mend
-		advice = "ask the provider; the next attempt waits an hour"
+		advice = "ask the provider; the daemon waits an hour before it tries again"
 	case r.account.Provider == "gmail":
-		advice = "Gmail wants 2-step verification and an app password (16 letters) here, and POP enabled in its settings; the next attempt waits an hour"
+		advice = "Gmail wants 2-step verification and an app password (16 letters) here, and POP enabled in its settings; the daemon waits an hour before it tries again"
 	}
 	return &sortedError{Refused, fmt.Errorf("%w; %s", err, advice)}
 }

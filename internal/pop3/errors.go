@@ -3,6 +3,8 @@ package pop3
 import (
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"strings"
 )
 
@@ -123,3 +125,20 @@ type CredentialError struct {
 func (e *CredentialError) Error() string {
 	return fmt.Sprintf("%s %s", e.Field, e.Problem)
 }
+
+// dialError is a connection that did not come about. Its text says what the operating system or the resolver said,
+// without the steps in between and the address, which callers know.
+type dialError struct{ err error }
+
+func (e *dialError) Error() string {
+	err := e.err
+	for operation := (*net.OpError)(nil); errors.As(err, &operation); {
+		err = operation.Err
+	}
+	for call := (*os.SyscallError)(nil); errors.As(err, &call); {
+		err = call.Err
+	}
+	return "no connection: " + err.Error()
+}
+
+func (e *dialError) Unwrap() error { return e.err }

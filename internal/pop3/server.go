@@ -139,7 +139,7 @@ func connect(ctx context.Context, server *Server) (*wire, error) {
 		if cause() != nil {
 			err = cause()
 		}
-		return nil, fmt.Errorf("connect to %s: %w", server.address(), err)
+		return nil, &dialError{err}
 	}
 	if server.TLS != ImplicitTLS {
 		return newWire(raw, raw, server, cause), nil

@@ -142,7 +142,7 @@ func TestRefusedConnection(t *testing.T) {
 	}
 	server := Server{Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port, TLS: NoTLS}
 	listener.Close()
-	if _, err := Dial(t.Context(), server); err == nil || !strings.Contains(err.Error(), "connect to 127.0.0.1:") || !strings.Contains(err.Error(), "refused") {
+	if _, err := Dial(t.Context(), server); err == nil || !strings.Contains(err.Error(), "no connection: ") || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("got %v", err)
 	}
 }
