@@ -29,9 +29,6 @@ type plan struct {
 	relisted int   // known, and deleted on the server before: perhaps others that were given their UIDs
 }
 
-// skipped counts the messages that are not stored and not tried now.
-func (p *plan) skipped() int { return len(p.tooLarge) + len(p.waiting) + len(p.setAside) }
-
 // identify gives every listed message its key. Occurrences count within equal UID and size, so that when one of two
 // messages with the same UID goes away the other keeps its key.
 func identify(listing []pop3.Entry) []ledger.Key {

@@ -177,12 +177,6 @@ func (r *run) noteTooLarge(drop *maildrop) error {
 
 // count enters a listing into the report; of a later session only what was not listed before.
 func (r *run) count(drop *maildrop) {
-	if r.counted == nil {
-		p := &drop.plan
-		r.counted = drop.keys
-		r.report.Listed, r.report.New, r.report.Skipped = len(drop.keys), len(p.fetch)+len(p.suspects), p.skipped()
-		return
-	}
 	before := make(map[ledger.Key]bool, len(r.counted))
 	for _, key := range r.counted {
 		before[key] = true
@@ -195,16 +189,15 @@ func (r *run) count(drop *maildrop) {
 		}
 		return n
 	}
-	r.counted = slices.Grow(r.counted, len(drop.keys))
-	for _, key := range drop.keys {
-		if !before[key] {
-			r.counted = append(r.counted, key)
-		}
-	}
 	p := &drop.plan
-	r.report.Listed = len(r.counted)
 	r.report.New += fresh(p.fetch) + fresh(p.suspects)
 	r.report.Skipped += fresh(p.tooLarge) + fresh(p.waiting) + fresh(p.setAside)
+	if r.counted == nil {
+		r.counted = drop.keys
+	} else {
+		r.counted = append(slices.Clip(r.counted), slices.DeleteFunc(slices.Clone(drop.keys), func(key ledger.Key) bool { return before[key] })...)
+	}
+	r.report.Listed = len(r.counted)
 }
 
 // retrieve takes the wanted messages into the mailbox and returns those that are there now. What arrived whole is kept,
