@@ -16,7 +16,7 @@ import (
 const (
 	killMessages = 400
 	kills        = 15
-	killWithin   = 80 * time.Millisecond // after the moment that was drawn, to hit what happens without the network
+	killWithin   = 20 * time.Millisecond // or up to 16 times that, after the moment that was drawn, to hit what happens without the network
 )
 
 // However often the program is killed, and whenever: run to the end, every message is there once and unharmed, nothing
@@ -57,27 +57,33 @@ func wholeRun(t *testing.T, r *relay, kind string, keys []string) int64 {
 	return r.passed()
 }
 
-// killRuns kills runs shortly after a random number of bytes came from the server: half of them among the messages, half
-// near the end, where batches are committed and deletions sent. What is left to do becomes less from kill to kill.
+// killRuns kills runs when a random number of bytes came from the server: every other one at once, among the messages, so
+// that it surely dies before its end, and every other a random moment later, mostly near the end, where batches are
+// committed and deletions sent, or after it. What is left to do becomes less from kill to kill.
 func killRuns(t *testing.T, a account, relay *relay, whole int64) {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
 	died := 0
 	for i := range kills {
-		after := whole/2 + random.Int64N(whole/2)
+		after, delay := whole/2+random.Int64N(whole/2), time.Duration(0)
 		if i%2 == 1 {
-			after = whole - random.Int64N(5000)
+			after, delay = whole-random.Int64N(5000), time.Duration(random.Int64N(int64(killWithin)<<random.IntN(5)))
 		}
 		if count(a.stored(t)) == killMessages { // only the listing is left
 			after = random.Int64N(15_000)
 		}
 		run := a.command("--once")
-		delay := time.Duration(random.Int64N(int64(killWithin)))
 		if err := run.Start(); err != nil {
 			t.Fatal(err)
 		}
-		relay.watch(after, func() { time.AfterFunc(delay, func() { run.Process.Kill() }) })
+		relay.watch(after, func() {
+			if delay == 0 {
+				run.Process.Kill()
+			} else {
+				time.AfterFunc(delay, func() { run.Process.Kill() })
+			}
+		})
 		if run.Wait(); run.ProcessState.ExitCode() < 0 {
 			died++
 		}

@@ -62,11 +62,11 @@ func (r *relay) accept(connections *sync.WaitGroup) {
 			continue
 		}
 		connections.Go(func() { io.Copy(server, client); server.Close() })
-		connections.Go(func() { io.Copy(io.MultiWriter(client, r), server); client.Close() })
+		connections.Go(func() { io.Copy(io.MultiWriter(r, client), server); client.Close() })
 	}
 }
 
-// Write counts.
+// Write counts bytes before they are passed on: what then does, it does before the client has them.
 func (r *relay) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
