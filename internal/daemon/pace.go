@@ -20,6 +20,9 @@ const (
 // one schedule, and all users of one server, do not come at the same moment.
 const longestJitter = 2 * time.Minute
 
+// startSpread is the jitter of what is due when the daemon starts: somebody may be waiting to see it work.
+const startSpread = 10 * time.Second
+
 // pace says when an account's next run is due.
 type pace struct {
 	next     func(time.Time) time.Time // the schedule's
@@ -39,7 +42,7 @@ func (p *pace) first(lastAttempt, now time.Time) time.Time {
 			return due.Add(p.jitter(due))
 		}
 	}
-	return now.Add(p.jitter(now))
+	return now.Add(p.part(startSpread))
 }
 
 // after returns when the next run is due after one that ended now.
