@@ -14,7 +14,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 .PHONY: build demo test check fuzz bench install clean help
 
 build: ## the program, static
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o popfetchd ./cmd/popfetchd
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o popfetchd ./cmd/popfetchd
 
 demo: build ## fetch 300 sample messages over TLS from a server of its own
 	@./popfetchd demo
@@ -41,9 +41,14 @@ bench: ## speed, side by side with mpop and others (as root it installs them)
 	@test/setup.sh bench
 	$(GO) run ./bench
 
-install: build ## program, unit and example configuration, below DESTDIR and PREFIX
+install: ## what make built, completions, unit and example configuration, below DESTDIR and PREFIX
+	@test -x popfetchd || { echo "there is no ./popfetchd yet: run make first, as yourself"; exit 1; }
 	install -D -m 755 popfetchd $(DESTDIR)$(PREFIX)/bin/popfetchd
 	install -D -m 644 popfetchd.example.yaml $(DESTDIR)$(PREFIX)/share/doc/popfetchd/popfetchd.example.yaml
+	mkdir -p $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	./popfetchd completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/popfetchd
+	./popfetchd completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_popfetchd
+	./popfetchd completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/popfetchd.fish
 	sed 's|/usr/local/bin|$(PREFIX)/bin|' deploy/systemd/popfetchd.service | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/popfetchd.service
 
 clean: ## what make built

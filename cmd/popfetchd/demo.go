@@ -200,7 +200,7 @@ Try next:
   mutt -f %s
   %s --config %s status
   less %s
-Then your own mail: see "Gmail" in README.md.
+Then your own mail: see "Gmail in five minutes" in README.md.
 `, kept, moved, program, result.Config, result.Config)
 	return text
 }

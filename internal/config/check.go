@@ -84,7 +84,7 @@ func (p *parser) parse(data []byte) *Config {
 		s.missing("accounts", "missing; list at least one account")
 	}
 	if !s.given("state_dir") {
-		if c.StateDir = defaultStateDir(); c.StateDir == "" {
+		if c.StateDir = defaultStateDir(c.Path); c.StateDir == "" {
 			s.missing("state_dir", "missing, and there is no $HOME to put it in; name a folder for popfetchd's ledger")
 		}
 	}
@@ -230,12 +230,20 @@ func checkMailbox(s *section) {
 	}
 }
 
-// defaultStateDir returns where the ledger lives when the file does not say;
-// "" when there is no place.
-func defaultStateDir() string {
+// systemStateDir is where the ledger of the machine's own configuration lives:
+// where systemd puts it for the unit, so that whoever runs popfetchd from a
+// shell beside the service works with the same ledger.
+const systemStateDir = "/var/lib/popfetchd"
+
+// defaultStateDir returns where the ledger lives when the file at path does
+// not say; "" when there is no place.
+func defaultStateDir(path string) string {
 	first, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
 	if filepath.IsAbs(first) {
 		return filepath.Clean(first)
+	}
+	if path == systemPlace && !filepath.IsAbs(os.Getenv("XDG_STATE_HOME")) {
+		return systemStateDir
 	}
 	if dir := xdgDir("XDG_STATE_HOME", ".local/state"); dir != "" {
 		return filepath.Join(dir, "popfetchd")

@@ -26,7 +26,8 @@ type Config struct {
 	Path string
 	// StateDir is where the ledger and locks live, absolute. The default is
 	// $STATE_DIRECTORY (the first, when systemd gives several), else
-	// $XDG_STATE_HOME/popfetchd, else ~/.local/state/popfetchd.
+	// $XDG_STATE_HOME/popfetchd, else for /etc/popfetchd/popfetchd.yaml
+	// /var/lib/popfetchd, for others ~/.local/state/popfetchd.
 	StateDir string
 	// Schedule of the accounts that set none; "@every 15m" by default.
 	Schedule Schedule
@@ -135,6 +136,9 @@ func (c *Config) Select(names []string) ([]Account, error) {
 	return selected, nil
 }
 
+// systemPlace is where the configuration of the whole machine lies.
+const systemPlace = "/etc/popfetchd/popfetchd.yaml"
+
 // Find returns the configuration file to read: flag when it is not empty, else
 // $XDG_CONFIG_HOME/popfetchd/popfetchd.yaml (~/.config when that is not set),
 // else /etc/popfetchd/popfetchd.yaml. When there is none, the error is an
@@ -164,7 +168,7 @@ func defaultPlaces() []string {
 	if dir := xdgDir("XDG_CONFIG_HOME", ".config"); dir != "" {
 		places = append(places, filepath.Join(dir, "popfetchd", "popfetchd.yaml"))
 	}
-	return append(places, "/etc/popfetchd/popfetchd.yaml")
+	return append(places, systemPlace)
 }
 
 // xdgDir returns the folder that an XDG variable names, else the one below the

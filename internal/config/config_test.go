@@ -52,7 +52,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := &Config{
 		Path:     "/etc/popfetchd/popfetchd.yaml",
-		StateDir: "/home/joe/.local/state/popfetchd",
+		StateDir: "/var/lib/popfetchd",
 		Schedule: every15m,
 		Parallel: 4,
 		Accounts: []Account{{
@@ -193,8 +193,8 @@ func TestStateDir(t *testing.T) {
 	for _, c := range []struct{ state, xdg, want string }{
 		{"/var/lib/popfetchd:/var/lib/other", "/x", "/var/lib/popfetchd"},
 		{"", "/x/", "/x/popfetchd"},
-		{"relative", "also", "/home/joe/.local/state/popfetchd"},
-		{"", "", "/home/joe/.local/state/popfetchd"},
+		{"relative", "also", "/var/lib/popfetchd"},
+		{"", "", "/var/lib/popfetchd"},
 	} {
 		t.Setenv("STATE_DIRECTORY", c.state)
 		t.Setenv("XDG_STATE_HOME", c.xdg)

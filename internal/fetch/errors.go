@@ -23,10 +23,13 @@ type Error struct {
 func (e *Error) Error() string {
 	text := fmt.Sprintf("account %s: %s: %v", e.Account, e.Doing, e.Err)
 	text = strings.ReplaceAll(text, "\n", "; ") // between the parts of joined errors
-	switch KindOf(e.Err) {
-	case Temporary:
+	certificate := (*pop3.CertificateError)(nil)
+	switch kind := KindOf(e.Err); {
+	case errors.As(e.Err, &certificate): // does not mend itself, and says what to do
+		return text
+	case kind == Temporary:
 		return text + "; nothing is lost: the next run goes on from here"
-	case Bug:
+	case kind == Bug:
 		return text + "; this is a mistake in popfetchd, please report it"
 	default:
 		return text

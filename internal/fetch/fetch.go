@@ -64,7 +64,7 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		Sessions      int     `json:"sessions"`
 		Seconds       float64 `json:"seconds"`
 		Error         string  `json:"error"`
-	}{r.Account, r.Listed, r.New, r.Stored, r.Bytes, r.Deleted, r.PendingDelete, r.Skipped, r.Failed, r.Sessions, r.Took.Seconds(), problem})
+	}{r.Account, r.Listed, r.New, r.Stored, r.Bytes, r.Deleted, r.PendingDelete, r.Skipped, r.Failed, r.Sessions, r.Took.Round(time.Millisecond).Seconds(), problem})
 }
 
 // Phase is what a run is doing.
