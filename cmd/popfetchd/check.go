@@ -81,6 +81,9 @@ func (a *app) check(ctx context.Context, names []string, goOnline bool) error {
 	if err != nil {
 		return err
 	}
+	if err := probeState(c.StateDir); err != nil {
+		return &exitError{code: exitLocal, err: err}
+	}
 	f, done, err := openReader(c, log)
 	if err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/fetch"
 	"github.com/popfetchd/popfetchd/internal/ledger"
@@ -45,6 +47,27 @@ func openReader(c *config.Config, log *slog.Logger) (f *fetch.Fetcher, done func
 
 func newFetcher(c *config.Config, books *ledger.Ledger, log *slog.Logger) *fetch.Fetcher {
 	return &fetch.Fetcher{Ledger: books, StateDir: c.StateDir, Log: log, Now: time.Now}
+}
+
+// probeState says whether the state folder can be worked in or be made, as far
+// as one can tell without making it.
+func probeState(dir string) error {
+	nearest := dir
+	info, err := os.Stat(nearest)
+	for errors.Is(err, fs.ErrNotExist) && nearest != filepath.Dir(nearest) {
+		nearest = filepath.Dir(nearest)
+		info, err = os.Stat(nearest)
+	}
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is no folder", nearest)
+	}
+	if err == nil {
+		err = unix.Access(nearest, unix.W_OK|unix.X_OK)
+	}
+	if err != nil {
+		return fmt.Errorf("the state folder %s: %w; create it, or set state_dir to a place that can be written", dir, err)
+	}
+	return nil
 }
 
 // mailbox is where an account's mail goes at a time, and of which kind it is.

@@ -176,11 +176,16 @@ func (a *app) logger(w io.Writer, lowest slog.Level) (*slog.Logger, error) {
 // load reads the configuration and picks the accounts named, all when names is
 // empty.
 func (a *app) load(names []string) (*config.Config, []config.Account, error) {
+	return a.loadBy(config.Load, names)
+}
+
+// loadBy is load with config.Load, or config.Read for what needs no secret.
+func (a *app) loadBy(read func(string) (*config.Config, error), names []string) (*config.Config, []config.Account, error) {
 	path, err := config.Find(a.configPath)
 	if err != nil {
 		return nil, nil, &exitError{code: exitConfig, err: err}
 	}
-	c, err := config.Load(path)
+	c, err := read(path)
 	if err != nil {
 		return nil, nil, &exitError{code: exitConfig, err: err}
 	}
@@ -194,7 +199,7 @@ func (a *app) load(names []string) (*config.Config, []config.Account, error) {
 // completeAccounts offers the accounts of the configuration that are not on
 // the command line yet.
 func (a *app) completeAccounts(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	c, accounts, err := a.load(nil)
+	c, accounts, err := a.loadBy(config.Read, nil)
 	if c == nil || err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

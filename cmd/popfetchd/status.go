@@ -44,7 +44,7 @@ It reads the ledger only: no server is asked, and a daemon may be at work.`,
   popfetchd status --json | jq '.accounts[] | select(.consecutive_failures > 0)'`,
 		ValidArgsFunction: a.completeAccounts,
 		RunE: func(_ *cobra.Command, args []string) error {
-			c, accounts, err := a.load(args)
+			c, accounts, err := a.loadBy(config.Read, args)
 			if err != nil {
 				return err
 			}

@@ -39,7 +39,7 @@ missing or changed.`,
   popfetchd verify --read gmail`,
 		ValidArgsFunction: a.completeAccounts,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, accounts, err := a.load(args)
+			c, accounts, err := a.loadBy(config.Read, args)
 			if err != nil {
 				return err
 			}

@@ -188,6 +188,16 @@ func xdgDir(variable, below string) string {
 // hold a secret must be readable here and by nobody else, a ca_file must hold
 // certificates. The error is an *Error with all mistakes.
 func Load(path string) (*Config, error) {
+	return load(path, (*parser).checkFiles)
+}
+
+// Read is Load without a look at the files that the file names: for what needs
+// no secret, and should not fail for the lack of one.
+func Read(path string) (*Config, error) {
+	return load(path, func(*parser, fs.FileMode) {})
+}
+
+func load(path string, check func(*parser, fs.FileMode)) (*Config, error) {
 	p := newParser(path)
 	data, mode, err := readConfigFile(path)
 	if err != nil {
@@ -195,7 +205,7 @@ func Load(path string) (*Config, error) {
 		return nil, p.err()
 	}
 	config := p.parse(data)
-	p.checkFiles(mode)
+	check(p, mode)
 	if err := p.err(); err != nil {
 		return nil, err
 	}
