@@ -37,7 +37,6 @@ func (l *loop) run(ctx context.Context) {
 	}
 	pace := newPace(l.account.Schedule.Next, summary.ConsecutiveFailures)
 	due := pace.first(summary.LastAttempt, l.now())
-	l.log.Debug("waiting for the first run", "next", due.Format(time.DateTime))
 	for l.waitUntil(ctx, due) && l.gate.enter(ctx, l.retired) {
 		report, ran := l.fetch(ctx)
 		if !ran || ctx.Err() != nil {
