@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,8 @@ type accountStatus struct {
 	ConsecutiveFailures int        `json:"consecutive_failures"`
 	PendingDelete       int        `json:"pending_delete"`
 	SetAside            int        `json:"set_aside"`
+
+	aside []ledger.Failure
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -76,10 +79,15 @@ func gatherStatus(c *config.Config, accounts []config.Account, now time.Time) ([
 	all := []accountStatus{}
 	for _, account := range accounts {
 		var s ledger.Summary
+		var failed []ledger.Failure
 		if books != nil {
 			if s, err = books.Summary(account.Name); err != nil {
 				return nil, err
 			}
+			if failed, err = books.Failures(account.Name); err != nil {
+				return nil, err
+			}
+			failed = slices.DeleteFunc(failed, func(f ledger.Failure) bool { return !f.NextAt.IsZero() })
 		}
 		path, _ := mailbox(account, now)
 		all = append(all, accountStatus{
@@ -94,6 +102,7 @@ func gatherStatus(c *config.Config, accounts []config.Account, now time.Time) ([
 			ConsecutiveFailures: s.ConsecutiveFailures,
 			PendingDelete:       s.PendingDelete,
 			SetAside:            s.SetAside,
+			aside:               failed,
 		})
 	}
 	return all, nil
@@ -118,10 +127,28 @@ func (a *app) printStatus(all []accountStatus, now time.Time) {
 	}
 	a.printTable(table, 2)
 	for _, s := range all {
+		a.printAside(s)
 		if s.LastError != "" {
 			fmt.Fprintf(a.stdout, "\n%s: %s", s.Account, failures(s, now))
 			fmt.Fprintf(a.stdout, "\n  %s\n", oneLine(s.LastError))
 		}
+	}
+}
+
+// mostAside is how many of the messages that were set aside are listed.
+const mostAside = 10
+
+// printAside lists the messages that were set aside, and why.
+func (a *app) printAside(s accountStatus) {
+	if len(s.aside) == 0 {
+		return
+	}
+	fmt.Fprintf(a.stdout, "\n%s: %s set aside, still on the server:\n", s.Account, plural(len(s.aside), "message"))
+	for _, f := range s.aside[:min(len(s.aside), mostAside)] {
+		fmt.Fprintf(a.stdout, "  %q, %s: %s\n", f.UID, size(f.ListedSize), oneLine(f.Error))
+	}
+	if more := len(s.aside) - mostAside; more > 0 {
+		fmt.Fprintf(a.stdout, "  and %d more: see the table failures of the ledger\n", more)
 	}
 }
 

@@ -242,6 +242,19 @@ func TestRefusedLoginWaits(t *testing.T) {
 	})
 }
 
+// Nor by a daemon that is started anew.
+func TestRefusedLoginWaitsOverARestart(t *testing.T) {
+	newHouse(t, "joe").bubble(func(h *house) {
+		h.server.SetFault(popsim.On("AUTH", 0, popsim.Refuse("[AUTH] no")))
+		c := h.config("schedule: \"* * * * *\"\n", "joe")
+		stop := h.start(c)
+		last := h.next("run failed")
+		stop()
+		defer h.start(c)()
+		h.after(h.next("run failed"), last.at, time.Hour, 75*time.Minute+time.Second)
+	})
+}
+
 // SIGUSR1 has every account run now; the schedule goes on from there.
 func TestWake(t *testing.T) {
 	newHouse(t, "joe", "ann").bubble(func(h *house) {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/popfetchd/popfetchd/internal/config"
@@ -27,8 +28,10 @@ type loop struct {
 
 func (l *loop) run(ctx context.Context) {
 	defer close(l.done)
+	changed := false
 	if l.predecessor != nil {
 		<-l.predecessor.done
+		changed = !reflect.DeepEqual(l.account, l.predecessor.account)
 		l.predecessor = nil
 	}
 	summary, err := l.daemon.Fetcher.Ledger.Summary(l.account.Name)
@@ -37,6 +40,9 @@ func (l *loop) run(ctx context.Context) {
 	}
 	pace := newPace(l.account.Schedule.Next, summary.ConsecutiveFailures)
 	due := pace.first(summary.LastAttempt, l.now())
+	if !changed { // another user name or password may be let in at once
+		due = postponed(due, summary.NotBefore, l.now())
+	}
 	for l.waitUntil(ctx, due) && l.gate.enter(ctx, l.retired) {
 		report, ran := l.fetch(ctx)
 		if !ran || ctx.Err() != nil {
@@ -44,6 +50,11 @@ func (l *loop) run(ctx context.Context) {
 		}
 		recovered := pace.failures > 0 && report.Err == nil
 		due = pace.after(fetch.KindOf(report.Err), l.now())
+		if fetch.KindOf(report.Err) == fetch.Refused { // also for a daemon that is started anew
+			if err := l.daemon.Fetcher.Ledger.Postpone(l.account.Name, l.now().Add(refusedWait)); err != nil {
+				l.log.Error("writing the ledger", "error", err)
+			}
+		}
 		l.tell(report, recovered, due)
 	}
 }

@@ -45,6 +45,15 @@ func (p *pace) first(lastAttempt, now time.Time) time.Time {
 	return now.Add(p.part(startSpread))
 }
 
+// postponed returns when a run is due that is not to come before a time, as noted after a refused login. A time further
+// off than such a wait is long came of a clock that went wrong.
+func postponed(due, notBefore, now time.Time) time.Time {
+	if notBefore.Sub(now) > refusedWait+time.Second { // the ledger counts whole seconds
+		return due
+	}
+	return later(due, notBefore)
+}
+
 // after returns when the next run is due after one that ended now.
 func (p *pace) after(kind fetch.Kind, now time.Time) time.Time {
 	due := p.scheduled(now)

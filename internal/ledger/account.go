@@ -64,7 +64,7 @@ func (l *Ledger) Finish(account string, at time.Time, problem string, settled bo
 			}
 		}
 		if problem == "" {
-			_, err = tx.Exec("UPDATE accounts SET last_attempt = ?1, last_success = ?1, last_error = NULL, failures = 0 WHERE id = ?2", at.Unix(), id)
+			_, err = tx.Exec("UPDATE accounts SET last_attempt = ?1, last_success = ?1, last_error = NULL, failures = 0, not_before = NULL WHERE id = ?2", at.Unix(), id)
 		} else {
 			_, err = tx.Exec("UPDATE accounts SET last_attempt = ?1, last_error = ?3, failures = failures + 1 WHERE id = ?2", at.Unix(), id, problem)
 		}
@@ -78,10 +78,23 @@ type Summary struct {
 	Bytes               int64 // of those, as stored
 	LastSuccess         time.Time
 	LastAttempt         time.Time
-	LastError           string // of the last run, "" when it went well
+	LastError           string    // of the last run, "" when it went well
+	NotBefore           time.Time // see Postpone
 	ConsecutiveFailures int
 	PendingDelete       int // the server was asked, or is to be asked, to delete them, and has not confirmed it
 	SetAside            int // given up on until someone looks
+}
+
+// Postpone notes that the account is not to be logged in to before a time, until a run of it succeeds.
+func (l *Ledger) Postpone(account string, until time.Time) error {
+	id, err := l.enrolled(account)
+	if err != nil {
+		return err
+	}
+	return l.change("noting when to log in again", func(tx *sql.Tx) error {
+		_, err := tx.Exec("UPDATE accounts SET not_before = ? WHERE id = ?", until.Add(time.Second-1).Unix(), id) // no part of a second too early
+		return err
+	})
 }
 
 // LastAttempt returns when the last run of the account ended; zero when none ever did.
@@ -97,20 +110,20 @@ func (l *Ledger) LastAttempt(account string) (time.Time, error) {
 // Summary returns the account's figures; all zero for an account the ledger has never heard of.
 func (l *Ledger) Summary(account string) (Summary, error) {
 	var s Summary
-	var success, attempt sql.NullInt64
+	var success, attempt, notBefore sql.NullInt64
 	var problem sql.NullString
 	err := l.db.QueryRow(`
-		SELECT last_success, last_attempt, last_error, failures,
+		SELECT last_success, last_attempt, last_error, failures, not_before,
 			(SELECT count(*) FROM messages WHERE account = accounts.id AND mailbox IS NOT NULL),
 			(SELECT coalesce(sum(size), 0) FROM messages WHERE account = accounts.id AND mailbox IS NOT NULL),
 			(SELECT count(*) FROM messages WHERE account = accounts.id AND deletion = 1),
 			(SELECT count(*) FROM failures WHERE account = accounts.id AND next_at IS NULL)
 		FROM accounts WHERE name = ?`, account).
-		Scan(&success, &attempt, &problem, &s.ConsecutiveFailures, &s.Messages, &s.Bytes, &s.PendingDelete, &s.SetAside)
+		Scan(&success, &attempt, &problem, &s.ConsecutiveFailures, &notBefore, &s.Messages, &s.Bytes, &s.PendingDelete, &s.SetAside)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Summary{}, nil
 	}
-	s.LastSuccess, s.LastAttempt, s.LastError = moment(success), moment(attempt), problem.String
+	s.LastSuccess, s.LastAttempt, s.LastError, s.NotBefore = moment(success), moment(attempt), problem.String, moment(notBefore)
 	return s, l.fail("reading the account's figures", err)
 }
 

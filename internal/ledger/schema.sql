@@ -7,7 +7,8 @@ CREATE TABLE accounts (
 	last_attempt  INTEGER,                     -- end of the last run
 	last_success  INTEGER,                     -- end of the last run without an error
 	last_error    TEXT,                        -- of the last run; NULL when it went well
-	failures      INTEGER NOT NULL DEFAULT 0   -- consecutive runs that failed
+	failures      INTEGER NOT NULL DEFAULT 0,  -- consecutive runs that failed
+	not_before    INTEGER                      -- the daemon does not log in again before: the last login was refused
 ) STRICT;
 
 CREATE TABLE mailboxes (
