@@ -13,11 +13,11 @@ needed() {
 		libc6-dev      /usr/include/stdlib.h  and against it
 		dovecot-pop3d  /usr/lib/dovecot/pop3  the real POP3 server of the end-to-end tests
 		dovecot-imapd  /usr/lib/dovecot/imap  its IMAP reads the Maildirs that popfetchd wrote
+		strace         /usr/bin/strace        shows the order of system calls
 		python3        /usr/bin/python3       its mailbox module opens Maildir and mbox
 	END
 	[ "${1-}" = bench ] || return 0
 	cat <<-'END'
-		strace         /usr/bin/strace        makes flushes slow
 		mpop           /usr/bin/mpop          peer
 		fdm            /usr/bin/fdm           peer
 		fetchmail      /usr/bin/fetchmail     peer, delivers by procmail
