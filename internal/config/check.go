@@ -165,7 +165,7 @@ func checkTLS(s *section, a Account) {
 		if a.AllowCleartext {
 			s.fail("allow_cleartext", "works with tls: none only; remove it")
 		}
-	} else if !isLoopback(a.Host) && !a.AllowCleartext && s.fine("allow_cleartext", "host", "provider") {
+	} else if !isLoopback(a.Host) && !a.AllowCleartext && s.fine("allow_cleartext", "host") && (s.given("host") || s.fine("provider")) {
 		s.fail("tls", "none sends the password and all mail readable through the net; use implicit or starttls, or add allow_cleartext: true")
 	}
 	for _, key := range []string{"ca_file", "pin_sha256"} {
@@ -202,10 +202,10 @@ func checkLogin(s *section, a Account) {
 }
 
 func checkPolicy(s *section, a Account) {
-	if !s.fine("policy", "provider") {
+	if !s.fine("policy") {
 		return
 	}
-	if a.Provider != gmail {
+	if a.Provider != gmail && s.fine("provider") {
 		if a.Policy == MarkRead || a.Policy == Archive {
 			s.fail("policy", "%s is Gmail's alone; use keep or delete, or add provider: gmail", a.Policy)
 		}
