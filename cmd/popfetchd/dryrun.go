@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
+	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/fetch"
 )
 
@@ -24,20 +24,11 @@ type preview struct {
 
 // dryRun says what once would do, and does nothing.
 func (a *app) dryRun(ctx context.Context, names []string) error {
-	c, accounts, err := a.load(names)
-	if err != nil {
-		return err
-	}
-	log, err := a.logger(a.stderr, slog.LevelWarn)
-	if err != nil {
-		return err
-	}
-	f, done, err := openReader(c, log)
+	f, accounts, done, err := a.openAccounts(config.Load, names)
 	if err != nil {
 		return err
 	}
 	defer done()
-
 	var codes []int
 	for _, account := range accounts {
 		p, err := f.Preview(ctx, account)

@@ -45,6 +45,21 @@ func openReader(c *config.Config, log *slog.Logger) (f *fetch.Fetcher, done func
 	return newFetcher(c, books, log), func() { books.Close() }, nil
 }
 
+// openAccounts reads the configuration and opens what it says for a command
+// that changes nothing; done closes it.
+func (a *app) openAccounts(read func(string) (*config.Config, error), names []string) (f *fetch.Fetcher, accounts []config.Account, done func(), err error) {
+	c, accounts, err := a.loadBy(read, names)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	log, err := a.logger(a.stderr, slog.LevelWarn)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	f, done, err = openReader(c, log)
+	return f, accounts, done, err
+}
+
 func newFetcher(c *config.Config, books *ledger.Ledger, log *slog.Logger) *fetch.Fetcher {
 	return &fetch.Fetcher{Ledger: books, StateDir: c.StateDir, Log: log, Now: time.Now}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -39,15 +38,7 @@ missing or changed.`,
   popfetchd verify --read gmail`,
 		ValidArgsFunction: a.completeAccounts,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, accounts, err := a.loadBy(config.Read, args)
-			if err != nil {
-				return err
-			}
-			log, err := a.logger(a.stderr, slog.LevelWarn)
-			if err != nil {
-				return err
-			}
-			f, done, err := openReader(c, log)
+			f, accounts, done, err := a.openAccounts(config.Read, args)
 			if err != nil {
 				return err
 			}

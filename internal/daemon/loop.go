@@ -49,8 +49,9 @@ func (l *loop) run(ctx context.Context) {
 			return // told to stop: whatever the run says, it is no failure
 		}
 		recovered := pace.failures > 0 && report.Err == nil
-		due = pace.after(fetch.KindOf(report.Err), l.now())
-		if fetch.KindOf(report.Err) == fetch.Refused { // also for a daemon that is started anew
+		kind := fetch.KindOf(report.Err)
+		due = pace.after(kind, l.now())
+		if kind == fetch.Refused { // also for a daemon that is started anew
 			if err := l.daemon.Fetcher.Ledger.Postpone(l.account.Name, l.now().Add(refusedWait)); err != nil {
 				l.log.Error("writing the ledger", "error", err)
 			}

@@ -212,14 +212,10 @@ func (r *run) rows(messages []store.Message, keys []ledger.Key) []ledger.Message
 	now := r.Now()
 	rows := make([]ledger.Message, len(messages))
 	for i, m := range messages {
-		rows[i] = row(keys[i], m, now, deletion)
+		rows[i] = ledger.Message{Key: keys[i], Mailbox: m.Location.Path, Name: m.Location.Name, Offset: m.Location.Offset, Length: m.Location.Length,
+			Size: m.Size, SHA256: m.SHA256, StoredAt: now, Deletion: deletion}
 	}
 	return rows
-}
-
-func row(key ledger.Key, m store.Message, at time.Time, deletion ledger.Deletion) ledger.Message {
-	return ledger.Message{Key: key, Mailbox: m.Location.Path, Name: m.Location.Name, Offset: m.Location.Offset, Length: m.Location.Length,
-		Size: m.Size, SHA256: m.SHA256, StoredAt: at, Deletion: deletion}
 }
 
 func (f *Fetcher) storeOptions(account string) store.Options {
