@@ -1,5 +1,6 @@
 # make demo   builds popfetchd and shows the whole job on sample mail
 # make test   proves the promises; as root it installs what it needs (Debian)
+# make faults forces every fault there is a test for, and prints the table
 # make help   lists the rest
 
 GO      ?= go
@@ -11,7 +12,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build demo test check fuzz bench install clean help
+.PHONY: build demo test faults check fuzz bench install clean help
 
 build: ## the program, static
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o popfetchd ./cmd/popfetchd
@@ -22,6 +23,10 @@ demo: build ## fetch 300 sample messages over TLS from a server of its own
 test: ## all tests: unit, property, fuzz seeds, command line, real Dovecot, kills
 	@test/setup.sh
 	$(GO) test -race -shuffle=on -timeout 20m ./...
+
+faults: ## every fault, forced: crashes at each step, power cuts, disks, lines, servers
+	@test/setup.sh
+	$(GO) test -timeout 6h ./test/faults -full -v
 
 check: ## gofmt, vet, staticcheck, go.mod
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }

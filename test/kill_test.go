@@ -3,14 +3,13 @@ package test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/popfetchd/popfetchd/internal/popsim"
 	"github.com/popfetchd/popfetchd/internal/popsim/sample"
 	"github.com/popfetchd/popfetchd/test/dovecot"
+	"github.com/popfetchd/popfetchd/test/program"
 )
 
 const (
@@ -26,24 +25,24 @@ func TestKilledAtRandom(t *testing.T) {
 		for _, policy := range []string{"keep", "delete"} {
 			t.Run(kind+"/"+policy, func(t *testing.T) {
 				s := dovecot.Start(t, dovecot.Options{})
-				deliver(t, s, manyMessages)
-				want := held(t, s)
+				program.Deliver(t, s, manyMessages)
+				want := program.Held(t, s)
 				relay := startRelay(t, s.POP3S.Addr())
 				relayed := append([]string{"host: localhost", "port: " + relay.port(), "ca_file: " + s.CAFile}, "policy: "+policy)
-				a := newAccount(t, kind, relayed...)
+				a := program.New(t, kind, relayed...)
 				whole := wholeRun(t, relay, kind, relayed[:3])
 				killRuns(t, a, relay, whole)
-				a.must(t, "--once")
-				same(t, want, a.stored(t))
-				if r := a.once(t); r.New != 0 || r.PendingDelete != 0 {
+				a.Must(t, "--once")
+				program.Same(t, want, a.Stored(t))
+				if r := a.Once(t); r.New != 0 || r.PendingDelete != 0 {
 					t.Errorf("the run after: %+v", r)
 				}
-				a.must(t, "verify", "--read")
+				a.Must(t, "verify", "--read")
 				if policy == "delete" {
-					want = contents{}
+					want = program.Contents{}
 				}
-				same(t, want, held(t, s))
-				noLeftovers(t, a)
+				program.Same(t, want, program.Held(t, s))
+				a.NoLeftovers(t)
 			})
 		}
 	}
@@ -53,14 +52,14 @@ func TestKilledAtRandom(t *testing.T) {
 func wholeRun(t *testing.T, r *relay, kind string, keys []string) int64 {
 	t.Helper()
 	r.watch(1<<62, func() {})
-	newAccount(t, kind, keys...).must(t, "--once")
+	program.New(t, kind, keys...).Must(t, "--once")
 	return r.passed()
 }
 
 // killRuns kills runs when a random number of bytes came from the server: every other one at once, among the messages, so
 // that it surely dies before its end, and every other a random moment later, mostly near the end, where batches are
 // committed and deletions sent, or after it. What is left to do becomes less from kill to kill.
-func killRuns(t *testing.T, a account, relay *relay, whole int64) {
+func killRuns(t *testing.T, a program.Account, relay *relay, whole int64) {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -70,10 +69,10 @@ func killRuns(t *testing.T, a account, relay *relay, whole int64) {
 		if i%2 == 1 {
 			after, delay = whole-random.Int64N(5000), time.Duration(random.Int64N(int64(killWithin)<<random.IntN(5)))
 		}
-		if count(a.stored(t)) == killMessages { // only the listing is left
+		if program.Count(a.Stored(t)) == killMessages { // only the listing is left
 			after = random.Int64N(15_000)
 		}
-		run := a.command("--once")
+		run := a.Command("--once")
 		if err := run.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +87,7 @@ func killRuns(t *testing.T, a account, relay *relay, whole int64) {
 			died++
 		}
 	}
-	t.Logf("seed %d: %d of %d runs were killed, %d messages stored by then", seed, died, kills, count(a.stored(t)))
+	t.Logf("seed %d: %d of %d runs were killed, %d messages stored by then", seed, died, kills, program.Count(a.Stored(t)))
 	if died == 0 {
 		t.Error("no run was killed: the test proved nothing")
 	}
@@ -107,18 +106,5 @@ func manyMessages(yield func(popsim.Message) bool) {
 				return
 			}
 		}
-	}
-}
-
-// noLeftovers fails the test when spools, temporary files or dot locks remain.
-func noLeftovers(t *testing.T, a account) {
-	t.Helper()
-	for _, pattern := range []string{"state/spool/*", "state/*.new*", "mail/inbox/tmp/*", "mail/*.lock*"} {
-		if left, err := filepath.Glob(filepath.Join(a.dir, pattern)); err != nil || len(left) > 0 {
-			t.Errorf("left behind: %v %v", left, err)
-		}
-	}
-	if _, err := os.Stat(filepath.Join(a.dir, "state", "ledger.db")); err != nil {
-		t.Error(err)
 	}
 }

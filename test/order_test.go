@@ -11,6 +11,7 @@ import (
 
 	"github.com/popfetchd/popfetchd/internal/popsim"
 	"github.com/popfetchd/popfetchd/test/dovecot"
+	"github.com/popfetchd/popfetchd/test/program"
 )
 
 // Before the first DELE leaves, everything that makes a message ours was done in its order, as the kernel saw it: flushed,
@@ -28,12 +29,12 @@ func TestOrderOfSystemCalls(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := dovecot.Start(t, dovecot.Options{})
-			deliver(t, s, func(yield func(popsim.Message) bool) {
+			program.Deliver(t, s, func(yield func(popsim.Message) bool) {
 				for n := 0; n < test.messages && yield(popsim.Message{Body: fmt.Appendf(nil, "Subject: %d\r\n\r\nText.\r\n", n)}); n++ {
 				}
 			})
-			a := newAccount(t, test.kind, "host: 127.0.0.1", fmt.Sprintf("port: %d", s.POP3), "tls: none", "policy: delete")
-			calls := a.trace(t, "--once")
+			a := program.New(t, test.kind, "host: 127.0.0.1", fmt.Sprintf("port: %d", s.POP3), "tls: none", "policy: delete")
+			calls := trace(t, a, "--once")
 			dele, quit := first(calls, `"DELE `), first(calls, `"QUIT`)
 			if dele < 0 || quit < dele {
 				t.Fatalf("DELE is call %d, QUIT %d, of\n%s", dele, quit, strings.Join(calls, "\n"))
@@ -88,13 +89,13 @@ var (
 
 // trace runs the program under strace and returns the calls that succeeded as "name arguments", with the paths of file
 // descriptors: flushes and renames by when they had ended, writes to a socket by when they began.
-func (a account) trace(t *testing.T, args ...string) []string {
+func trace(t *testing.T, a program.Account, args ...string) []string {
 	t.Helper()
-	out := filepath.Join(a.dir, "trace")
+	out := filepath.Join(a.Dir, "trace")
 	strace := exec.Command("strace", append([]string{"-f", "-y", "-s", "16", "-o", out, "-e", "trace=fsync,fdatasync,syncfs,renameat2,write", "-e", "signal=none",
-		popfetchd, "--config", a.config()}, args...)...)
-	if o := finish(t, strace); o.code != 0 {
-		t.Fatalf("strace: exit code %d\n%s%s", o.code, o.stdout, o.stderr)
+		program.Path(), "--config", a.Config()}, args...)...)
+	if o := program.Finish(t, strace); o.Code != 0 {
+		t.Fatalf("strace: exit code %d\n%s%s", o.Code, o.Stdout, o.Stderr)
 	}
 	text, err := os.ReadFile(out)
 	if err != nil {

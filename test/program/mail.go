@@ -1,4 +1,4 @@
-package test
+package program
 
 import (
 	"bufio"
@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"maps"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -19,10 +17,10 @@ import (
 	"github.com/popfetchd/popfetchd/test/dovecot"
 )
 
-// deliver gives a new user of the server these messages.
-func deliver(tb testing.TB, s *dovecot.Server, messages iter.Seq[popsim.Message]) {
+// Deliver gives a new user of the server these messages.
+func Deliver(tb testing.TB, s *dovecot.Server, messages iter.Seq[popsim.Message]) {
 	tb.Helper()
-	if err := s.AddUser(username, password); err != nil {
+	if err := s.AddUser(Username, Password); err != nil {
 		tb.Fatal(err)
 	}
 	bodies := func(yield func(io.Reader) bool) {
@@ -32,26 +30,28 @@ func deliver(tb testing.TB, s *dovecot.Server, messages iter.Seq[popsim.Message]
 			}
 		}
 	}
-	if err := s.Deliver(username, bodies); err != nil {
+	if err := s.Deliver(Username, bodies); err != nil {
 		tb.Fatal(err)
 	}
 }
 
-// contents counts messages by their bytes, hashed.
-type contents map[[sha256.Size]byte]int
+// Contents counts messages by their bytes, hashed.
+type Contents map[[sha256.Size]byte]int
 
-func (c contents) add(r io.Reader) error {
+// Add counts the message that a reader gives.
+func (c Contents) Add(r io.Reader) error {
 	hash := sha256.New()
 	_, err := io.Copy(hash, r)
 	c[[sha256.Size]byte(hash.Sum(nil))]++
 	return err
 }
 
-func (c contents) addBytes(message []byte) { c[sha256.Sum256(message)]++ }
+// AddBytes counts a message.
+func (c Contents) AddBytes(message []byte) { c[sha256.Sum256(message)]++ }
 
-// held asks the server itself for all it holds, by a client that has nothing in common with ours, and turns line ends
+// Held asks the server itself for all it holds, by a client that has nothing in common with ours, and turns line ends
 // into LF. Asking does not delete.
-func held(tb testing.TB, s *dovecot.Server) contents {
+func Held(tb testing.TB, s *dovecot.Server) Contents {
 	tb.Helper()
 	conn, err := net.Dial("tcp", s.POP3.Addr())
 	if err != nil {
@@ -70,16 +70,16 @@ func held(tb testing.TB, s *dovecot.Server) contents {
 		return line
 	}
 	ask("")
-	ask("USER %s", username)
-	ask("PASS %s", password)
+	ask("USER %s", Username)
+	ask("PASS %s", Password)
 	var count, size int
 	if _, err := fmt.Sscanf(ask("STAT"), "+OK %d %d", &count, &size); err != nil {
 		tb.Fatal(err)
 	}
-	all := contents{}
+	all := Contents{}
 	for n := 1; n <= count; n++ {
 		ask("RETR %d", n)
-		if err := all.add(&body{r: r}); err != nil {
+		if err := all.Add(&body{r: r}); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -114,40 +114,40 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// stored reads what the account's mailbox holds.
-func (a account) stored(tb testing.TB) contents {
+// Stored reads what the account's mailbox holds.
+func (a Account) Stored(tb testing.TB) Contents {
 	tb.Helper()
-	all := contents{}
-	if a.kind == "mbox" {
-		readMbox(tb, a.mailbox, all)
+	all := Contents{}
+	if a.Kind == "mbox" {
+		readMbox(tb, a.Mailbox, all)
 		return all
 	}
 	for _, folder := range []string{"new", "cur"} {
-		entries, err := os.ReadDir(filepath.Join(a.mailbox, folder))
+		entries, err := os.ReadDir(filepath.Join(a.Mailbox, folder))
 		if err != nil && !os.IsNotExist(err) {
 			tb.Fatal(err)
 		}
 		for _, entry := range entries {
-			addFile(tb, filepath.Join(a.mailbox, folder, entry.Name()), all)
+			addFile(tb, filepath.Join(a.Mailbox, folder, entry.Name()), all)
 		}
 	}
 	return all
 }
 
-func addFile(tb testing.TB, path string, all contents) {
+func addFile(tb testing.TB, path string, all Contents) {
 	tb.Helper()
 	f, err := os.Open(path)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	defer f.Close()
-	if err := all.add(f); err != nil {
+	if err := all.Add(f); err != nil {
 		tb.Fatal(err)
 	}
 }
 
 // readMbox splits an mboxrd file at its From_ lines and undoes the quoting.
-func readMbox(tb testing.TB, path string, all contents) {
+func readMbox(tb testing.TB, path string, all Contents) {
 	tb.Helper()
 	f, err := os.Open(path)
 	if os.IsNotExist(err) {
@@ -194,25 +194,43 @@ func readMbox(tb testing.TB, path string, all contents) {
 	}
 }
 
-// same fails the test unless the mailbox holds what the server held: each message exactly once, byte for byte.
-func same(tb testing.TB, want, got contents) {
-	tb.Helper()
-	lost, more := 0, 0
+// Against says how many messages of want are not in c, and how many are in c that are not wanted: others, or once too often.
+func (c Contents) Against(want Contents) (lost, more int) {
 	for sum, n := range want {
-		lost += max(0, n-got[sum])
+		lost += max(0, n-c[sum])
 	}
-	for sum, n := range got {
+	for sum, n := range c {
 		more += max(0, n-want[sum])
 	}
-	if lost+more > 0 {
-		tb.Fatalf("of %d messages %d are not there as they should be, and %d are there that should not", count(want), lost, more)
+	return lost, more
+}
+
+// Same fails the test unless the mailbox holds what the server held: each message exactly once, byte for byte.
+func Same(tb testing.TB, want, got Contents) {
+	tb.Helper()
+	if lost, more := got.Against(want); lost+more > 0 {
+		tb.Fatalf("of %d messages %d are not there as they should be, and %d are there that should not", Count(want), lost, more)
 	}
 }
 
-func count(c contents) int {
+// Count is how many messages there are.
+func Count(c Contents) int {
 	n := 0
-	for _, v := range slices.Collect(maps.Values(c)) {
+	for _, v := range c {
 		n += v
 	}
 	return n
+}
+
+// NoLeftovers fails the test when spools, temporary files or dot locks remain.
+func (a Account) NoLeftovers(tb testing.TB) {
+	tb.Helper()
+	for _, pattern := range []string{"state/spool/*", "state/*.new*", "mail/inbox/tmp/*", "mail/*.lock*"} {
+		if left, err := filepath.Glob(filepath.Join(a.Dir, pattern)); err != nil || len(left) > 0 {
+			tb.Errorf("left behind: %v %v", left, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(a.Dir, "state", "ledger.db")); err != nil {
+		tb.Error(err)
+	}
 }
