@@ -148,6 +148,7 @@ type maildirBatch struct {
 	open     []*os.File
 	received []received
 	bytes    int64
+	added    bool // the last call was an Add that succeeded
 	spent    bool
 
 	buf []byte
@@ -166,13 +167,17 @@ func (b *maildirBatch) Len() int { return len(b.received) }
 // Bytes implements [Batch].
 func (b *maildirBatch) Bytes() int64 { return b.bytes }
 
-var errSpent = errors.New("internal error: the batch is used after its end")
+var (
+	errSpent    = errors.New("internal error: the batch is used after its end")
+	errNotAdded = errors.New("internal error: there is no message to drop that was just added")
+)
 
 // Add implements [Batch].
 func (b *maildirBatch) Add(id ID, r io.Reader) (Message, error) {
 	if b.spent {
 		return Message{}, errSpent
 	}
+	b.added = false
 	if err := b.makeRoom(); err != nil {
 		return Message{}, err
 	}
@@ -182,11 +187,10 @@ func (b *maildirBatch) Add(id ID, r io.Reader) (Message, error) {
 		return Message{}, err
 	}
 	if err := b.receive(f, r); err != nil {
-		f.Close()
-		unix.Unlinkat(int(b.tmp.Fd()), name, 0) // else Sweep will
+		b.remove(f, name) // else Sweep will
 		return Message{}, err
 	}
-	b.open = append(b.open, f)
+	b.added, b.open = true, append(b.open, f)
 	message := Message{
 		ID: id, Size: b.sum.size, SHA256: b.sum.sha256(),
 		Location: Location{Path: b.m.path, Name: finalName(b.now, id, b.m.host, b.sum)},
@@ -194,6 +198,37 @@ func (b *maildirBatch) Add(id ID, r io.Reader) (Message, error) {
 	b.received = append(b.received, received{message, name})
 	b.bytes += message.Size
 	return message, nil
+}
+
+// Drop implements [Batch].
+func (b *maildirBatch) Drop() error {
+	if b.spent {
+		return errSpent
+	}
+	if !b.added {
+		return errNotAdded
+	}
+	b.added = false
+	last, file := len(b.received)-1, len(b.open)-1
+	r, f := b.received[last], b.open[file]
+	b.received, b.open = b.received[:last], b.open[:file]
+	b.bytes -= r.message.Size
+	return b.remove(f, r.tmp)
+}
+
+// remove ends the existence of a file in tmp/ that is open. Its data does not
+// matter, so nor does what closing it says.
+func (b *maildirBatch) remove(f *os.File, name string) error {
+	f.Close()
+	return b.unlink(name)
+}
+
+func (b *maildirBatch) unlink(name string) error {
+	err := unix.Unlinkat(int(b.tmp.Fd()), name, 0)
+	if err == unix.ENOENT {
+		return nil
+	}
+	return failed("removing", filepath.Join(b.tmp.Name(), name), err)
 }
 
 // makeRoom ends the time of the files kept open when there are many of them.
@@ -364,12 +399,8 @@ func (b *maildirBatch) Discard() error {
 	}
 	var errs []error
 	for _, r := range b.received {
-		if r.tmp == "" {
-			continue
-		}
-		err := unix.Unlinkat(int(b.tmp.Fd()), r.tmp, 0)
-		if err != nil && err != unix.ENOENT {
-			errs = append(errs, failed("removing", filepath.Join(b.tmp.Name(), r.tmp), err))
+		if r.tmp != "" {
+			errs = append(errs, b.unlink(r.tmp))
 		}
 	}
 	b.tmp.Close()

@@ -128,7 +128,9 @@ type mboxBatch struct {
 	now      time.Time
 	messages []Message // their offsets count from the spool's first From_ line
 	bytes    int64
-	broken   error // the spool could not be set back; nothing more can be done
+	last     spoolMark // where the last message begins
+	added    bool      // the last call was an Add that succeeded
+	broken   error     // the spool could not be set back; nothing more can be done
 	spent    bool
 	keep     bool // Redo will need the spool
 
@@ -151,10 +153,12 @@ func (b *mboxBatch) Add(id ID, r io.Reader) (Message, error) {
 		return Message{}, b.broken
 	}
 	start := b.spool.mark()
+	b.last, b.added = start, false
 	if err := b.receive(r); err != nil {
-		b.broken = b.spool.rewind(start)
+		b.rewind()
 		return Message{}, err
 	}
+	b.added = true
 	message := Message{
 		ID: id, Size: b.sum.size, SHA256: b.sum.sha256(),
 		Location: Location{Path: b.m.path, Offset: start.size - spoolHead, Length: b.spool.size() - start.size},
@@ -162,6 +166,27 @@ func (b *mboxBatch) Add(id ID, r io.Reader) (Message, error) {
 	b.messages = append(b.messages, message)
 	b.bytes += message.Size
 	return message, nil
+}
+
+// Drop implements [Batch].
+func (b *mboxBatch) Drop() error {
+	if b.spent {
+		return errSpent
+	}
+	if !b.added {
+		return errNotAdded
+	}
+	b.added = false
+	last := len(b.messages) - 1
+	b.bytes -= b.messages[last].Size
+	b.messages = b.messages[:last]
+	return b.rewind()
+}
+
+// rewind takes from the spool what the last Add wrote.
+func (b *mboxBatch) rewind() error {
+	b.broken = b.spool.rewind(b.last)
+	return b.broken
 }
 
 // receive appends one framed message to the spool and leaves the digest of

@@ -141,6 +141,13 @@ type Batch interface {
 	// the batch stays usable. The Location is filled in by Commit.
 	Add(id ID, r io.Reader) (Message, error)
 
+	// Drop takes back the message that the last Add put in, as if that Add had
+	// not been called. It is for a message that turns out to be here already,
+	// which only its hash tells. It has to come right after an Add that
+	// succeeded. An error is an [*Error]; the message is out all the same, and
+	// should the batch no longer be good, Add and Commit say so.
+	Drop() error
+
 	// Len returns the number of messages in the batch.
 	Len() int
 
