@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"maps"
 	"os"
 	"path/filepath"
@@ -23,27 +24,33 @@ const namesAtATime = 4096
 // listed has gone: a mail reader moved it from new/ to cur/ meanwhile.
 const scansForMoved = 3
 
-// eachName calls f for the names in a folder, as the file system lists them.
-// A folder that does not exist has none.
-func eachName(dir string, f func(name string)) error {
-	d, err := os.Open(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return failed("opening", dir, err)
-	}
-	defer d.Close()
-	for {
-		names, err := d.Readdirnames(namesAtATime)
-		for _, name := range names {
-			f(name)
-		}
-		if err == io.EOF {
-			return nil
+// eachName yields the names in a folder, as the file system lists them. A
+// folder that does not exist has none.
+func eachName(dir string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		d, err := os.Open(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return
 		}
 		if err != nil {
-			return failed("reading", dir, err)
+			yield("", failed("opening", dir, err))
+			return
+		}
+		defer d.Close()
+		for {
+			names, err := d.Readdirnames(namesAtATime)
+			for _, name := range names {
+				if !yield(name, nil) {
+					return
+				}
+			}
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				yield("", failed("reading", dir, err))
+				return
+			}
 		}
 	}
 }
@@ -118,21 +125,21 @@ func (m *Maildir) candidates(wanted func(ID) bool) (map[ID]string, error) {
 	found := make(map[ID]string)
 	for _, sub := range []string{"new", "cur"} {
 		dir := filepath.Join(m.path, sub)
-		err := eachName(dir, func(name string) {
+		for name, err := range eachName(dir) {
+			if err != nil {
+				return nil, err
+			}
 			id, size, ok := parseName(name)
 			if !ok || id.tag() != m.tag || !wanted(id) {
-				return
+				continue
 			}
 			path := filepath.Join(dir, name)
 			if info, err := os.Lstat(path); err == nil && info.Size() != size {
-				return // not as we left it
+				continue // not as we left it
 			}
 			if other, ok := found[id]; !ok || baseName(name) <= baseName(filepath.Base(other)) {
 				found[id] = path
 			}
-		})
-		if err != nil {
-			return nil, err
 		}
 	}
 	return found, nil
@@ -149,9 +156,10 @@ func (m *Maildir) adopt(id ID, path string) (Message, error) {
 	return Message{ID: id, Size: size, SHA256: sum, Location: location}, nil
 }
 
+// syncFolders makes the names of files durable that somebody else put there.
 func (m *Maildir) syncFolders() error {
 	for _, sub := range []string{"new", "cur"} {
-		if err := syncDir(filepath.Join(m.path, sub)); err != nil {
+		if err := syncDir(filepath.Join(m.path, sub)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -160,22 +168,29 @@ func (m *Maildir) syncFolders() error {
 
 // rescue flushes a file of an earlier run and returns the hash of it.
 func rescue(path string, size int64) (sum [sha256.Size]byte, err error) {
+	sum, there, err := flushAndHash(path)
+	if err == nil && there != size {
+		err = failed("reading", path, fmt.Errorf("its size is %d, but its name says %d; move that file away", there, size))
+	}
+	return sum, err
+}
+
+// flushAndHash makes a file durable that somebody else has written.
+func flushAndHash(path string) (sum [sha256.Size]byte, size int64, err error) {
 	f, err := openRegular(path)
 	if err != nil {
-		return sum, err
+		return sum, 0, err
 	}
 	defer f.Close()
 	if err := f.Sync(); err != nil {
-		return sum, failed("flushing", path, err)
+		return sum, 0, failed("flushing", path, err)
 	}
 	info, err := f.Stat()
-	if err == nil && info.Size() != size {
-		err = fmt.Errorf("its size is %d, but its name says %d; move that file away", info.Size(), size)
-	}
 	if err != nil {
-		return sum, failed("reading", path, err)
+		return sum, 0, failed("looking at", path, err)
 	}
-	return hashSection(f, 0, size)
+	sum, err = hashSection(f, 0, info.Size())
+	return sum, info.Size(), err
 }
 
 // onlyReader hides the other methods of a file from io.Copy, which would pass
@@ -208,12 +223,14 @@ func (m *Maildir) Sweep() error {
 // sweep removes the files of a folder that are ours by name.
 func sweep(dir string, ours func(name string) bool) error {
 	var left []string
-	err := eachName(dir, func(name string) {
-		if ours(name) {
+	var errs []error
+	for name, err := range eachName(dir) {
+		if err != nil {
+			errs = append(errs, err)
+		} else if ours(name) {
 			left = append(left, name)
 		}
-	})
-	errs := []error{err}
+	}
 	for _, name := range left {
 		path := filepath.Join(dir, name)
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -75,7 +75,7 @@ func TestDropAfterMakingRoom(t *testing.T) {
 func TestDropOfLargeMessage(t *testing.T) {
 	t.Parallel()
 	bothKinds(t, func(t *testing.T, m testMailbox) {
-		b := begin(t, m, 0, "small\r\n", strings.Repeat("From me\r\n", 1<<20))
+		b := begin(t, m, 0, "small\r\n", strings.Repeat("From me\r\n", 1<<18))
 		check(t, b.Drop())
 		switch b := b.(type) {
 		case *maildirBatch:

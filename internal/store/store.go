@@ -16,6 +16,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"time"
@@ -110,6 +111,17 @@ type Mailbox interface {
 	// it finds nothing, there the recorded [Intent] tells (see [Redo]).
 	Adopt(wanted func(ID) bool) ([]Message, error)
 
+	// Survey yields everything of ours that lies in the mailbox, whatever
+	// anybody remembers of it: of a Maildir the files in new/ and cur/ that
+	// are this account's by their names, each once; of an mbox every message,
+	// since it does not tell whose they are. A mailbox that does not exist
+	// holds nothing. The folders, and an mbox itself, are flushed first, so
+	// that what is found there is durable (for a Maildir's files see
+	// [Found.Sum]). It changes nothing and takes no lock: an mbox that another
+	// program is writing to may show a message that is cut off. The first
+	// error ends it.
+	Survey(ctx context.Context) iter.Seq2[Found, error]
+
 	// Verify holds the mailbox against what is expected to lie in it (every
 	// Location must be of this mailbox) and returns what is wrong, in the
 	// order of expect. It changes nothing and takes no lock. With read every
@@ -170,6 +182,22 @@ type Batch interface {
 	// them: call it at the end of every batch, for an mbox once what Commit
 	// returned is remembered. Calling it again does no harm.
 	Discard() error
+}
+
+// Found is a message that lies in a mailbox, or what is left of one.
+type Found struct {
+	// Message is what can be told without reading more than needed. Maildir:
+	// ID, Size and Location by the name, and no SHA256 (see Sum). Mbox: all
+	// but the ID.
+	Message
+
+	// Torn says, for people, how it is not whole; "" means that it is.
+	// Maildir: it has another size than its name says, or is no file at all.
+	// Mbox: no blank line ends it, or it is what comes before the first From_
+	// line, whose Size and SHA256 are zero.
+	Torn string
+
+	file string // Maildir: where it was
 }
 
 // Intent is what an mbox batch is about to append, recorded so that it can be

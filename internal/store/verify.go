@@ -65,14 +65,14 @@ func (m *Maildir) locate(expect []Message, wanted []int) (map[string]string, err
 	}
 	for _, sub := range []string{"new", "cur"} {
 		dir := filepath.Join(m.path, sub)
-		err := eachName(dir, func(name string) {
+		for name, err := range eachName(dir) {
+			if err != nil {
+				return nil, err
+			}
 			base := baseName(name)
 			if _, ok := paths[base]; ok {
 				paths[base] = filepath.Join(dir, name)
 			}
-		})
-		if err != nil {
-			return nil, err
 		}
 	}
 	return paths, nil

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -164,13 +163,13 @@ func (m *Mbox) search(ctx context.Context, f *os.File, expect []Message, states 
 			copies[e.SHA256] = 0
 		}
 	}
-	err := eachMessage(ctx, f, func(sum [sha256.Size]byte) {
-		if _, wanted := copies[sum]; wanted {
-			copies[sum]++
+	for found, err := range m.scan(ctx, f) {
+		if err != nil {
+			return nil, err
 		}
-	})
-	if err != nil {
-		return nil, err
+		if _, wanted := copies[found.SHA256]; wanted && found.Torn == "" {
+			copies[found.SHA256]++
+		}
 	}
 	for i, e := range expect {
 		if _, wanted := copies[e.SHA256]; wanted && states[i] == inPlace {
@@ -194,80 +193,6 @@ func (e Message) finding(state placeState) Finding {
 		return Finding{e, Changed, fmt.Sprintf("the message at offset %d of %s has other bytes than were stored", e.Location.Offset, e.Location.Path)}
 	}
 	return Finding{e, Missing, fmt.Sprintf("it is not at offset %d of %s, and no message in the file has its bytes", e.Location.Offset, e.Location.Path)}
-}
-
-// eachMessage reads a whole mbox and calls found with the hash of each
-// message, unquoted. A message begins with a From_ line at the file's start
-// or after a blank line, and ends before the blank line that ends it.
-func eachMessage(ctx context.Context, f *os.File, found func(sum [sha256.Size]byte)) error {
-	r := bufio.NewReaderSize(io.NewSectionReader(f, 0, 1<<63-1), chunkSize)
-	s := newMboxScan(found)
-	for {
-		line, err := r.ReadSlice('\n')
-		if s.begins(line) {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			s.finish()
-		}
-		s.add(line)
-		if err == io.EOF {
-			s.finish()
-			return nil
-		}
-		if err != nil && err != bufio.ErrBufferFull {
-			return failed("reading", f.Name(), err)
-		}
-	}
-}
-
-// mboxScan takes the lines, or pieces of long ones, of an mbox.
-type mboxScan struct {
-	sum    *digest
-	quoted unquoter // before sum
-	body   frame    // before quoted; withholds the blank line at the end
-	found  func([sha256.Size]byte)
-
-	started bool // a From_ line was seen
-	inFrom  bool // the line in hand is one
-	midLine bool // the last piece did not end in a line end
-	blank   bool // the line before was blank, or there is none
-}
-
-func newMboxScan(found func([sha256.Size]byte)) *mboxScan {
-	s := &mboxScan{sum: newDigest(), found: found, blank: true}
-	s.quoted.w, s.body.w = s.sum, &s.quoted
-	return s
-}
-
-func (s *mboxScan) begins(line []byte) bool {
-	return s.blank && !s.midLine && bytes.HasPrefix(line, fromWord)
-}
-
-// add takes the next piece. Writing to a digest does not fail.
-func (s *mboxScan) add(line []byte) {
-	if len(line) == 0 {
-		return
-	}
-	if !s.midLine {
-		s.inFrom = s.begins(line)
-		s.started = s.started || s.inFrom
-		s.blank = len(line) == 1 && line[0] == '\n'
-	}
-	s.midLine = line[len(line)-1] != '\n'
-	if s.started && !s.inFrom {
-		s.body.Write(line)
-	}
-}
-
-// finish ends the message in hand, if there is one and it is whole.
-func (s *mboxScan) finish() {
-	if s.started && s.blank {
-		s.quoted.flush()
-		s.found(s.sum.sha256())
-	}
-	s.sum.reset()
-	s.body.held = false
 }
 
 // Copy writes the message that lies at a place in this mbox to w, unquoted.
