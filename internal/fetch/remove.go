@@ -99,7 +99,7 @@ func alike(key ledger.Key) ledger.Key {
 
 // reconcile brings the ledger's notes on deletions and failures up to what the listing and the policy say now.
 func (r *run) reconcile(drop *maildrop) error {
-	pending, err := r.Ledger.PendingDeletions(r.account.Name)
+	pending, err := r.Ledger.Deletions(r.account.Name, ledger.Pending)
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (r *run) do(ctx context.Context) error {
 // conclude writes the end of the run into the ledger. One that was told to stop is no failure; it has not been, so that
 // the next one comes as soon as it may.
 func (r *run) conclude(ctx context.Context, failed error) error {
-	pending, err := r.Ledger.PendingDeletions(r.account.Name)
+	pending, err := r.Ledger.Deletions(r.account.Name, ledger.Pending)
 	r.report.PendingDelete = len(pending)
 	if KindOf(failed) == Temporary && ctx.Err() != nil {
 		if r.settled {

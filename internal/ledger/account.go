@@ -82,6 +82,7 @@ type Summary struct {
 	NotBefore           time.Time // see Postpone
 	ConsecutiveFailures int
 	PendingDelete       int // the server was asked, or is to be asked, to delete them, and has not confirmed it
+	HeldBack            int // not deleted on the server though due, since the copy here is not as it was stored
 	SetAside            int // given up on until someone looks
 }
 
@@ -117,9 +118,10 @@ func (l *Ledger) Summary(account string) (Summary, error) {
 			(SELECT count(*) FROM messages WHERE account = accounts.id AND mailbox IS NOT NULL),
 			(SELECT coalesce(sum(size), 0) FROM messages WHERE account = accounts.id AND mailbox IS NOT NULL),
 			(SELECT count(*) FROM messages WHERE account = accounts.id AND deletion = 1),
+			(SELECT count(*) FROM messages WHERE account = accounts.id AND deletion = 4),
 			(SELECT count(*) FROM failures WHERE account = accounts.id AND next_at IS NULL)
 		FROM accounts WHERE name = ?`, account).
-		Scan(&success, &attempt, &problem, &s.ConsecutiveFailures, &notBefore, &s.Messages, &s.Bytes, &s.PendingDelete, &s.SetAside)
+		Scan(&success, &attempt, &problem, &s.ConsecutiveFailures, &notBefore, &s.Messages, &s.Bytes, &s.PendingDelete, &s.HeldBack, &s.SetAside)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Summary{}, nil
 	}

@@ -127,7 +127,7 @@ func useAll(l *ledger.Ledger) {
 	_, _ = l.Summary("gmail")
 	_, _ = l.Failures("gmail")
 	_, _ = l.Intents("gmail")
-	_, _ = l.PendingDeletions("gmail")
+	_, _ = l.Deletions("gmail", ledger.Pending)
 	_ = l.Commit("gmail", batchOf(2), 0)
 }
 
@@ -170,10 +170,10 @@ func TestForeign(t *testing.T) {
 func TestNewerVersion(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	ok(t, os.WriteFile(path, sound(t), 0o600))
-	execute(t, path, "PRAGMA user_version = 2")
+	execute(t, path, "PRAGMA user_version = 3")
 	_, err := ledger.Open(path)
 	checkHelpful(t, "a newer version", path, err)
-	if err == nil || errors.Is(err, ledger.ErrDamaged) || !strings.Contains(err.Error(), "written by a newer popfetchd (schema 2, this one knows 1)") {
+	if err == nil || errors.Is(err, ledger.ErrDamaged) || !strings.Contains(err.Error(), "written by a newer popfetchd (schema 3, this one knows 2)") {
 		t.Errorf("a newer version: %v", err)
 	}
 	execute(t, path, "PRAGMA user_version = 0")

@@ -2,14 +2,19 @@ package ledger
 
 import "database/sql"
 
-// PendingDeletions returns the keys whose deletion was decided and never confirmed.
-func (l *Ledger) PendingDeletions(account string) ([]Key, error) {
+// Deletions returns the keys of stored messages in a state of deletion, which is Pending or Held: of the others there are
+// too many.
+func (l *Ledger) Deletions(account string, state Deletion) ([]Key, error) {
+	query := "SELECT uid, listed_size, occurrence FROM messages WHERE account = ? AND deletion = 1"
+	if state == Held {
+		query = "SELECT uid, listed_size, occurrence FROM messages WHERE account = ? AND deletion = 4"
+	}
 	id, err := l.id(account)
 	if id == 0 || err != nil {
 		return nil, err
 	}
-	const op = "reading the pending deletions"
-	rows, err := l.db.Query("SELECT uid, listed_size, occurrence FROM messages WHERE account = ? AND deletion = 1", id)
+	const op = "reading the deletions that are not confirmed"
+	rows, err := l.db.Query(query, id)
 	if err != nil {
 		return nil, l.fail(op, err)
 	}
@@ -27,6 +32,11 @@ func (l *Ledger) PendingDeletions(account string) ([]Key, error) {
 
 // SetDeletion moves stored messages to another state of deletion, in one transaction.
 func (l *Ledger) SetDeletion(account string, keys []Key, deletion Deletion) error {
+	return l.update(account, "recording deletions", "deletion = ?", keys, func(int) []any { return []any{deletion} })
+}
+
+// update sets columns of the rows with these keys, in one transaction; values gives what each of them is set to.
+func (l *Ledger) update(account, op, columns string, keys []Key, values func(i int) []any) error {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -34,14 +44,14 @@ func (l *Ledger) SetDeletion(account string, keys []Key, deletion Deletion) erro
 	if err != nil {
 		return err
 	}
-	return l.change("recording deletions", func(tx *sql.Tx) error {
-		update, err := tx.Prepare("UPDATE messages SET deletion = ? WHERE account = ? AND uid = ? AND listed_size = ? AND occurrence = ? AND mailbox IS NOT NULL")
+	return l.change(op, func(tx *sql.Tx) error {
+		update, err := tx.Prepare("UPDATE messages SET " + columns + " WHERE account = ? AND uid = ? AND listed_size = ? AND occurrence = ? AND mailbox IS NOT NULL")
 		if err != nil {
 			return err
 		}
 		defer update.Close()
-		for _, key := range keys {
-			if _, err := update.Exec(deletion, id, key.UID, key.ListedSize, key.Occurrence); err != nil {
+		for i, key := range keys {
+			if _, err := update.Exec(append(values(i), id, key.UID, key.ListedSize, key.Occurrence)...); err != nil {
 				return err
 			}
 		}

@@ -26,6 +26,12 @@ func (e *Error) Unwrap() error { return e.Err }
 // ErrDamaged is wrapped by errors about a ledger that is there but cannot be trusted. It is never taken for an empty one.
 var ErrDamaged = errors.New("the file is damaged")
 
+// ErrBusy is wrapped by errors about a ledger that another process holds: it is free again later.
+var ErrBusy = errors.New("another program holds it")
+
+// errReplaced stops whoever would go on to write into a file that nobody will find again.
+var errReplaced = errors.New("the file was removed or replaced while it was in use; bring it back, and start popfetchd anew")
+
 // damaged returns an ErrDamaged that says how it shows, by the first line of detail, and what to do.
 func damaged(detail string) error {
 	detail, _, _ = strings.Cut(detail, "\n") // SQLite quotes whole statements
@@ -58,7 +64,7 @@ func explain(err error) error {
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		return damaged(err.Error())
 	case sqlite3.SQLITE_BUSY:
-		return fmt.Errorf("%w; another program holds it: end what has it open for writing", err)
+		return fmt.Errorf("%w: %w; end what has it open for writing", ErrBusy, err)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
 		return fmt.Errorf("%w; the ledger, its -wal and -shm files and their folder must be writable for the user who runs this", err)
 	case sqlite3.SQLITE_IOERR:

@@ -48,6 +48,36 @@ func (l *Ledger) Forget(account string, keys []Key) error {
 	})
 }
 
+// Retry takes messages that failed up again, as if they never had: all of the account, or those with these UIDs. It
+// returns how many; those over a size limit are not among them.
+func (l *Ledger) Retry(account string, uids []string) (n int, err error) {
+	id, err := l.id(account)
+	if id == 0 || err != nil {
+		return 0, err
+	}
+	err = l.change("taking messages up again", func(tx *sql.Tx) error {
+		remove := func(where string, arguments ...any) error {
+			result, err := tx.Exec("DELETE FROM failures WHERE account = ? AND reason <> ?"+where, append([]any{id, TooLarge}, arguments...)...)
+			if err != nil {
+				return err
+			}
+			removed, err := result.RowsAffected()
+			n += int(removed)
+			return err
+		}
+		if len(uids) == 0 {
+			return remove("")
+		}
+		for _, uid := range uids {
+			if err := remove(" AND uid = ?", uid); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
 // Failures returns the messages that could not be fetched so far, by UID.
 func (l *Ledger) Failures(account string) ([]Failure, error) {
 	const op = "reading the messages that failed"

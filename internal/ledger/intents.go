@@ -62,13 +62,17 @@ func (l *Ledger) Intend(account string, intent Intent) (int64, error) {
 	if err != nil {
 		return 0, l.fail("recording an append", err)
 	}
-	result, err := l.db.Exec(`INSERT INTO intents (account, path, "offset", length, sha256, spool, messages) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		id, intent.Path, intent.Offset, intent.Length, intent.SHA256[:], intent.Spool, string(messages))
-	if err != nil {
-		return 0, l.fail("recording an append", err)
-	}
-	number, err := result.LastInsertId()
-	return number, l.fail("recording an append", err)
+	var number int64
+	err = l.change("recording an append", func(tx *sql.Tx) error {
+		result, err := tx.Exec(`INSERT INTO intents (account, path, "offset", length, sha256, spool, messages) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			id, intent.Path, intent.Offset, intent.Length, intent.SHA256[:], intent.Spool, string(messages))
+		if err != nil {
+			return err
+		}
+		number, err = result.LastInsertId()
+		return err
+	})
+	return number, err
 }
 
 // Intents returns the unfinished appends of the account, oldest first.
@@ -107,8 +111,10 @@ func (l *Ledger) intents(where, value string) ([]Intent, error) {
 
 // Drop forgets an intent whose append came to nothing.
 func (l *Ledger) Drop(intent int64) error {
-	_, err := l.db.Exec("DELETE FROM intents WHERE id = ?", intent)
-	return l.fail("dropping an unfinished append", err)
+	return l.change("dropping an unfinished append", func(tx *sql.Tx) error {
+		_, err := tx.Exec("DELETE FROM intents WHERE id = ?", intent)
+		return err
+	})
 }
 
 // Unsettle records that a run is about to write to the mailbox at path.
@@ -117,8 +123,10 @@ func (l *Ledger) Unsettle(account, path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = l.db.Exec("INSERT INTO unsettled (account, path) VALUES (?, ?) ON CONFLICT DO NOTHING", id, path)
-	return l.fail("recording the mailbox in use", err)
+	return l.change("recording the mailbox in use", func(tx *sql.Tx) error {
+		_, err := tx.Exec("INSERT INTO unsettled (account, path) VALUES (?, ?) ON CONFLICT DO NOTHING", id, path)
+		return err
+	})
 }
 
 // Unsettled returns the mailboxes that an earlier run may have written to without recording it.

@@ -64,7 +64,7 @@ func TestUIDsAreBytes(t *testing.T) {
 			t.Errorf("once it is stored, %q is %+v", keys[i].UID, state)
 		}
 	}
-	pending, err := l.PendingDeletions("gmail")
+	pending, err := l.Deletions("gmail", ledger.Pending)
 	ok(t, err)
 	if len(pending) != len(keys) || !sameKeys(pending, keys) {
 		t.Errorf("%d UIDs to delete of %d", len(pending), len(keys))

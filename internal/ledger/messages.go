@@ -8,16 +8,15 @@ package ledger
 import (
 	"database/sql"
 	"fmt"
-	"iter"
 	"time"
 )
 
 // Key tells one message of a maildrop from all others. A UID alone does not: servers list one UID twice, and use one
 // again for another message (RFC 1939 §7 only says they should not).
 type Key struct {
-	UID        string
-	ListedSize int64 // octets, as LIST says
-	Occurrence int   // counts messages of equal UID and ListedSize within one listing, from 0
+	UID        string // as the server lists it; one that begins with a space is popfetchd's own, see HasUIDs
+	ListedSize int64  // octets, as LIST says
+	Occurrence int    // counts messages of equal UID and ListedSize within one listing, from 0
 }
 
 // Deletion says how far the deletion of the server's copy has come.
@@ -27,7 +26,8 @@ const (
 	Kept    Deletion = iota // not asked for
 	Pending                 // decided; not confirmed by an +OK to QUIT
 	Deleted                 // confirmed by an +OK to QUIT
-	Gone                    // was Pending when the server stopped listing it: the confirmation was lost
+	Gone                    // was Pending or Held when the server stopped listing it: the confirmation was lost
+	Held                    // due, but the copy here is not as it was stored: the server's stays
 )
 
 // Message is a stored message: a row of the table messages.
@@ -70,7 +70,7 @@ type Failure struct {
 }
 
 // Commit records messages that are durable in their mailboxes, in one transaction: their rows are written, the
-// intent (0 is none) and failures of messages that are known by now removed.
+// intent (0 is none), strays at their places, and failures of messages that are known by now removed.
 func (l *Ledger) Commit(account string, messages []Message, intent int64) error {
 	id, err := l.enrolled(account)
 	if err != nil {
@@ -78,6 +78,9 @@ func (l *Ledger) Commit(account string, messages []Message, intent int64) error 
 	}
 	return l.change("recording stored messages", func(tx *sql.Tx) error {
 		if err := insertMessages(tx, id, messages); err != nil {
+			return err
+		}
+		if err := claim(tx, id, messages); err != nil {
 			return err
 		}
 		// What is stored is no failure any more. There are few failures, so they are held against messages, not these against them.
@@ -104,10 +107,7 @@ func insertMessages(tx *sql.Tx, account int64, messages []Message) error {
 		if err != nil {
 			return err
 		}
-		offset, length := sql.NullInt64{}, sql.NullInt64{}
-		if m.Name == "" {
-			offset, length = sql.NullInt64{Int64: m.Offset, Valid: true}, sql.NullInt64{Int64: m.Length, Valid: true}
-		}
+		offset, length := extent(m)
 		if _, err := insert.Exec(account, m.UID, m.ListedSize, m.Occurrence, mailbox, m.Name, offset, length, m.Size, m.SHA256[:], m.StoredAt.Unix(), m.Deletion); err != nil {
 			return fmt.Errorf("message %q: %w", m.UID, err)
 		}
@@ -126,35 +126,4 @@ func mailboxID(tx *sql.Tx, seen map[string]int64, path string) (int64, error) {
 	err := tx.QueryRow("SELECT id FROM mailboxes WHERE path = ?", path).Scan(&id)
 	seen[path] = id
 	return id, err
-}
-
-// Stored yields every message of the account that is in a mailbox, by mailbox and place in it. The loop's body must not
-// use the ledger: it would wait for the loop's end.
-func (l *Ledger) Stored(account string) iter.Seq2[Message, error] {
-	return func(yield func(Message, error) bool) {
-		const op = "reading the stored messages"
-		rows, err := l.db.Query(`
-			SELECT uid, listed_size, occurrence, path, coalesce(messages.name, ''), coalesce("offset", 0), coalesce(length, 0), size, sha256, stored_at, deletion
-			FROM messages JOIN mailboxes ON mailboxes.id = messages.mailbox JOIN accounts ON accounts.id = messages.account
-			WHERE accounts.name = ? ORDER BY path, "offset", messages.name`, account)
-		if err != nil {
-			yield(Message{}, l.fail(op, err))
-			return
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var m Message
-			var sum []byte
-			var at int64
-			err := rows.Scan(&m.UID, &m.ListedSize, &m.Occurrence, &m.Mailbox, &m.Name, &m.Offset, &m.Length, &m.Size, &sum, &at, &m.Deletion)
-			copy(m.SHA256[:], sum)
-			m.StoredAt = time.Unix(at, 0)
-			if !yield(m, l.fail(op, err)) || err != nil {
-				return
-			}
-		}
-		if err := rows.Err(); err != nil {
-			yield(Message{}, l.fail(op, err))
-		}
-	}
 }

@@ -347,7 +347,7 @@ func (m *machine) compareMessages(t *rapid.T, name string, a *account) {
 	}
 	got, err := m.ledger.Summary(name)
 	same(t, "Summary", got, err, summary)
-	keys, err := m.ledger.PendingDeletions(name)
+	keys, err := m.ledger.Deletions(name, ledger.Pending)
 	slices.SortFunc(keys, compareKeys)
 	slices.SortFunc(pending, compareKeys)
 	same(t, "PendingDeletions", keys, err, pending)

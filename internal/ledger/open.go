@@ -17,7 +17,7 @@ import (
 
 const (
 	// schemaVersion stands in PRAGMA user_version. A ledger of a higher one was written by a newer popfetchd.
-	schemaVersion = 1
+	schemaVersion = 2
 	// applicationID stands in PRAGMA application_id ("PoPf"), so that file(1) and we tell a ledger from other databases.
 	applicationID = 0x506f5066
 	// busyTimeout is how long a transaction waits for another process's, in milliseconds. Ours last far less.
@@ -30,22 +30,24 @@ const (
 
 // Ledger is the memory of what was stored where. It is safe for concurrent use, also by several processes.
 type Ledger struct {
-	path string
-	db   *sql.DB
+	path   string
+	db     *sql.DB
+	opened [2]os.FileInfo // of files, when they were opened
 
 	mu  sync.Mutex
 	ids map[string]int64 // account name to accounts.id
 }
 
 // Open opens the ledger at path for reading and writing, and makes a new one, mode 0600, where there is none. The
-// folder must exist. A file that is damaged, foreign, or of a newer version is an *Error. The whole file is checked.
+// folder must exist. A file that is damaged, foreign, or of a newer version is an *Error; one of an older version is
+// brought up to date. The whole file is checked.
 func Open(path string) (*Ledger, error) {
 	path = filepath.Clean(path)
 	if err := create(path); err != nil {
 		return nil, problem(path, "making a new ledger", err)
 	}
 	// FULL: a transaction that was committed survives a power cut. Immediate: no deadlock between two writers.
-	return open(path, fmt.Sprintf("_txlock=immediate&_pragma=synchronous(FULL)&_pragma=journal_size_limit(%d)", walLimit))
+	return open(path, fmt.Sprintf("_txlock=immediate&_pragma=synchronous(FULL)&_pragma=journal_size_limit(%d)", walLimit), upgrade)
 }
 
 // OpenReadOnly opens the ledger at path for reading, also while a daemon writes to it. Where there is none the error is
@@ -58,10 +60,13 @@ func OpenReadOnly(path string) (*Ledger, error) {
 		}
 		return nil, problem(path, "opening it", err)
 	}
-	return open(path, "_pragma=query_only(1)")
+	return open(path, "_pragma=query_only(1)", func(*sql.DB) error {
+		return errors.New("it was written by an older popfetchd; the next run brings it up to date")
+	})
 }
 
-func open(path, options string) (*Ledger, error) {
+// open opens what is there; older is for one of an older version.
+func open(path, options string, older func(*sql.DB) error) (*Ledger, error) {
 	if err := looksWhole(path); err != nil {
 		return nil, problem(path, "opening it", err)
 	}
@@ -72,11 +77,46 @@ func open(path, options string) (*Ledger, error) {
 		return nil, problem(path, "opening it", err)
 	}
 	db.SetMaxOpenConns(1) // SQLite has one writer; one connection keeps memory and locks plain
-	if err := check(db); err != nil {
-		_ = db.Close() // only read so far
+	l := &Ledger{path: path, db: db, ids: map[string]int64{}}
+	if err := l.check(older); err != nil {
+		_ = db.Close() // nothing is under way
 		return nil, problem(path, "checking it", err)
 	}
-	return &Ledger{path: path, db: db, ids: map[string]int64{}}, nil
+	return l, nil
+}
+
+// check makes sure that this is a whole ledger, of this version, and notes which files it is made of.
+func (l *Ledger) check(older func(*sql.DB) error) error {
+	version, err := examine(l.db)
+	if err == nil && version < schemaVersion {
+		err = older(l.db)
+	}
+	if err != nil {
+		return err
+	}
+	for i, name := range l.files() {
+		if l.opened[i], err = os.Stat(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// files are the two that hold what was committed.
+func (l *Ledger) files() [2]string { return [2]string{l.path, l.path + "-wal"} }
+
+// inPlace makes sure that the files are still those that were opened. What is written into removed ones is lost.
+func (l *Ledger) inPlace() error {
+	for i, name := range l.files() {
+		now, err := os.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) || (err == nil && !os.SameFile(now, l.opened[i])) {
+			return errReplaced
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // uri returns path as SQLite takes it with options, whatever characters it holds.
@@ -107,38 +147,42 @@ func looksWhole(path string) error {
 	return nil
 }
 
-// check reads every page (about 40 ms for 100,000 messages) and compares versions.
-func check(db *sql.DB) error {
-	var application, version int
+// examine reads every page (about 40 ms for 100,000 messages) and returns the version.
+func examine(db *sql.DB) (version int, err error) {
+	var application int
 	var integrity string
 	for _, ask := range []struct {
 		pragma string
 		answer any
 	}{{"application_id", &application}, {"user_version", &version}, {"integrity_check(1)", &integrity}} {
 		if err := db.QueryRow("PRAGMA " + ask.pragma).Scan(ask.answer); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	switch {
 	case application != applicationID:
-		return errors.New("this is no ledger of popfetchd; point state_dir elsewhere")
+		return 0, errors.New("this is no ledger of popfetchd; point state_dir elsewhere")
 	case version > schemaVersion:
-		return fmt.Errorf("it was written by a newer popfetchd (schema %d, this one knows %d); install that one again", version, schemaVersion)
+		return 0, fmt.Errorf("it was written by a newer popfetchd (schema %d, this one knows %d); install that one again", version, schemaVersion)
 	case version < 1:
-		return damaged("its schema has no version")
+		return 0, damaged("its schema has no version")
 	case integrity != "ok":
-		return damaged(strings.TrimPrefix(integrity, "*** in database main ***\n"))
+		return 0, damaged(strings.TrimPrefix(integrity, "*** in database main ***\n"))
 	}
-	return nil
+	return version, nil
 }
 
-// change runs do in one durable transaction: all of it or nothing.
+// change runs do in one durable transaction: all of it or nothing. All that is written goes this way.
 func (l *Ledger) change(op string, do func(*sql.Tx) error) error {
 	tx, err := l.db.BeginTx(context.Background(), nil) // a local commit is finished even when the run is being cancelled
 	if err != nil {
 		return l.fail(op, err)
 	}
-	if err := do(tx); err != nil {
+	err = do(tx)
+	if err == nil {
+		err = l.inPlace()
+	}
+	if err != nil {
 		_ = tx.Rollback() // SQLite itself has done so after some errors; if it failed, so will the next BEGIN
 		return l.fail(op, err)
 	}

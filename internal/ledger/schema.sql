@@ -1,4 +1,4 @@
--- The ledger of popfetchd, schema version 1. docs/formats.md explains every table for readers with sqlite3.
+-- The ledger of popfetchd, schema version 2. docs/formats.md explains every table for readers with sqlite3.
 
 CREATE TABLE accounts (
 	id            INTEGER PRIMARY KEY,
@@ -29,11 +29,24 @@ CREATE TABLE messages (
 	size        INTEGER,                       -- of the message as stored: LF line ends, unquoted
 	sha256      BLOB,                          -- of the same bytes
 	stored_at   INTEGER NOT NULL,              -- Unix seconds
-	deletion    INTEGER NOT NULL DEFAULT 0,    -- of the server's copy: 0 not asked for, 1 pending, 2 confirmed, 3 not confirmed but gone
+	deletion    INTEGER NOT NULL DEFAULT 0,    -- of the server's copy: 0 not asked for, 1 pending, 2 confirmed, 3 not confirmed but gone, 4 held back
 	PRIMARY KEY (account, uid, listed_size, occurrence)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX pending_deletions ON messages (account) WHERE deletion = 1;
+CREATE INDEX held_deletions ON messages (account) WHERE deletion = 4;
+
+-- Messages that repair found in a mailbox and that no row of messages tells of: they become one when the server lists them.
+CREATE TABLE strays (
+	account  INTEGER NOT NULL REFERENCES accounts (id),
+	mailbox  INTEGER NOT NULL REFERENCES mailboxes (id),
+	name     TEXT    NOT NULL,                 -- as in messages; empty in an mbox
+	"offset" INTEGER NOT NULL,                 -- as in messages; 0 in a Maildir
+	length   INTEGER NOT NULL,
+	size     INTEGER NOT NULL,
+	sha256   BLOB    NOT NULL,
+	PRIMARY KEY (account, mailbox, name, "offset")
+) STRICT, WITHOUT ROWID;
 
 -- Messages that could not be fetched so far.
 CREATE TABLE failures (
@@ -72,5 +85,5 @@ CREATE TABLE unsettled (
 CREATE VIEW mail AS
 SELECT accounts.name AS account, messages.uid, mailboxes.path AS mailbox, messages.name, messages."offset", messages.length, messages.size,
 	lower(hex(messages.sha256)) AS sha256, datetime(messages.stored_at, 'unixepoch') AS stored_utc,
-	CASE messages.deletion WHEN 0 THEN 'kept' WHEN 1 THEN 'pending' WHEN 2 THEN 'deleted' ELSE 'gone' END AS on_server
+	CASE messages.deletion WHEN 0 THEN 'kept' WHEN 1 THEN 'pending' WHEN 2 THEN 'deleted' WHEN 3 THEN 'gone' ELSE 'held back' END AS on_server
 FROM messages JOIN accounts ON accounts.id = messages.account JOIN mailboxes ON mailboxes.id = messages.mailbox;
