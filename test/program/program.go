@@ -53,7 +53,12 @@ const Username, Password = "joe", "s3cret pass"
 // New writes a configuration with one account: kind says where the mail goes, and lines are further keys.
 func New(tb testing.TB, kind string, lines ...string) Account {
 	tb.Helper()
-	dir := tb.TempDir()
+	return In(tb, tb.TempDir(), kind, lines...)
+}
+
+// In is New in a folder that the test brings.
+func In(tb testing.TB, dir, kind string, lines ...string) Account {
+	tb.Helper()
 	a := Account{Dir: dir, Kind: kind, Mailbox: filepath.Join(dir, "mail", "inbox")}
 	write(tb, filepath.Join(dir, "password"), Password+"\n")
 	text := fmt.Sprintf("state_dir: %s/state\naccounts:\n  - name: test\n    username: %s\n    password_file: %s/password\n    %s: %s\n",
