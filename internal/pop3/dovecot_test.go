@@ -91,9 +91,10 @@ func fetchAndDelete(t *testing.T, server Server, pipelined bool) {
 		if s.Pipelined() != pipelined {
 			t.Errorf("pipelined %v, announced %q", s.Pipelined(), s.Capabilities().Lines())
 		}
-		entries, err := s.Listing()
-		if err != nil || len(entries) != len(nastyMessages) {
-			t.Fatalf("%d entries, %v", len(entries), err)
+		listing, err := s.List()
+		entries := listing.Entries
+		if err != nil || len(entries) != len(nastyMessages) || listing.Damage != nil {
+			t.Fatalf("%d entries, %v, damage %v", len(entries), err, listing.Damage)
 		}
 		var numbers []int
 		for i, e := range entries {
@@ -127,8 +128,8 @@ func fetchAndDelete(t *testing.T, server Server, pipelined bool) {
 	if err := s.Login(joe); err != nil {
 		t.Fatal(err)
 	}
-	if entries, err := s.Listing(); len(entries) > 0 || err != nil {
-		t.Errorf("after QUIT: %d messages, %v", len(entries), err)
+	if listing, err := s.List(); len(listing.Entries) > 0 || listing.Damage != nil || err != nil {
+		t.Errorf("after QUIT: %v, %v", listing, err)
 	}
 	if err := s.Quit(); err != nil {
 		t.Error(err)

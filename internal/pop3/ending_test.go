@@ -60,12 +60,12 @@ func converse(ctx context.Context, server Server) error {
 	if err := s.Login(joe); err != nil {
 		return err
 	}
-	entries, err := s.Listing()
+	listing, err := s.List()
 	if err != nil {
 		return err
 	}
-	if len(entries) != 2 {
-		return fmt.Errorf("%w: entries %v", errWrong, entries)
+	if len(listing.Entries) != 2 || listing.Damage != nil {
+		return fmt.Errorf("%w: %v", errWrong, listing)
 	}
 	want := []string{"a\r\n.\r\n", "b\r\n\r\n"}
 	for m := range s.Retrieve([]int{1, 2}) {

@@ -101,7 +101,8 @@ func notNow(command, text string) error {
 	return nil
 }
 
-// A ProtocolError says that the server broke the POP3 protocol. The connection is closed by then.
+// A ProtocolError says that the server broke the POP3 protocol. The connection is closed by then, unless the error is the
+// Damage of a Listing.
 type ProtocolError struct {
 	Problem string // what came and what was expected; text from the server is quoted
 }

@@ -63,12 +63,12 @@ func exercise(c *canned, server Server) error {
 	if err := s.Login(Credentials{"joe", "secret", mechanism}); err != nil {
 		return err
 	}
-	entries, err := s.Listing()
+	listing, err := s.List()
 	if err != nil {
 		return err
 	}
 	var numbers []int
-	for _, e := range entries {
+	for _, e := range listing.Entries {
 		numbers = append(numbers, e.Number)
 	}
 	for m := range s.Retrieve(numbers) {

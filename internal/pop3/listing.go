@@ -1,8 +1,10 @@
 package pop3
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -11,41 +13,68 @@ const (
 	// maxListLine bounds a line of UIDL, LIST and CAPA: a number and a UID need less than 300 octets, RFC 2449 allows 512.
 	maxListLine = 1 << 10
 
-	// maxEntries bounds a listing: 2,000,000 entries are some 150 MB here, and more messages than any known mailbox has.
-	maxEntries = 2_000_000
-
 	// maxUID bounds a UID. RFC 1939 section 7 says 70 octets; some servers made theirs of longer file names.
 	maxUID = 255
 
-	// trustedCount bounds the memory taken on STAT's word alone, before any entry came.
+	// maxSize bounds a listed size: no message has 1 TiB, and the sum of all that a listing can hold stays within 63 bits.
+	maxSize = 1 << 40
+
+	// listBudget bounds the memory that a server's lists may cost, so that a hostile one cannot take a small machine's.
+	// It serves for some 270,000 messages with UIDs like Gmail's.
+	listBudget = 32 << 20
+
+	// lineCost is what a line is reckoned to take besides its UID's octets: an Entry with the slack of its slice, and what
+	// callers keep beside each entry.
+	lineCost = 100
+
+	// spareLines is how many lines more than STAT says a list may have: mail that came meanwhile, and lines that stand twice.
+	spareLines = 1000
+
+	// trustedCount bounds the memory taken on STAT's word alone, before any line came.
 	trustedCount = 1 << 17
 )
 
 // An Entry is one message of a listing.
 type Entry struct {
 	Number int    // of this session, from 1
-	UID    string // octets 0x21 to 0x7E and 0x80 to 0xFF, 1 to 255 of them; meant to be unique, but not every server's is. Bytes, never a path
-	Size   int64  // octets as the server counts them: a hint, some count line ends as one
+	UID    string // 1 to 255 octets of any value, never a path, meant to be unique, but not every server's is. "": the server gave none that is usable
+	Size   int64  // octets as the server counts them, up to 1 TiB: a hint, some count line ends as one. -1: the server gave none that is usable
 }
 
-// Listing returns the messages that are not marked as deleted, in order of number: UIDL and LIST (RFC 1939 sections 5 and 7) joined by
-// number, each with exactly as many entries as STAT says. All three leave in one go when the session is pipelined; UIDL and LIST
-// are not asked for when STAT says 0. A server without UIDL yields a *ReplyError whose Command is UIDL;
-// anything malformed, missing, double or superfluous is a *ProtocolError and ends the session.
-func (s *Session) Listing() ([]Entry, error) {
-	l := listing{session: s}
+// A Listing is what the server says the mailbox holds.
+type Listing struct {
+	Entries []Entry // by number, each number once
+
+	// Refused is the server's refusal of UIDL, when it gave no response code as its reason: most likely it does not know
+	// the command. No entry has a UID then. Nil otherwise.
+	Refused *ReplyError
+
+	// Damage is nil, or a *ProtocolError that tells the first thing wrong with the lists that can be lived with, and how many
+	// messages it concerns. The entries are sound all the same, and the session goes on.
+	Damage error
+}
+
+// List returns the messages that are not marked as deleted: UIDL and LIST (RFC 1939 sections 5 and 7) joined by number. STAT, UIDL and
+// LIST leave in one go when the session is pipelined; the lists are not asked for when STAT says 0.
+//
+// Messages are the numbers in either list. What one of the lists lacks, repeats differently or garbles is unknown in the
+// Entry, and Damage says so. Numbers beyond STAT's count are left out: mail that came after it, for the next session.
+//
+// Errors are a *ReplyError, but for the case of Listing.Refused, with the session in good order, or one that ends the session:
+// a *ProtocolError for a line without a message number, for a list without end and for lists that need more than 32 MiB.
+func (s *Session) List() (Listing, error) {
+	if err := s.ready(); err != nil {
+		return Listing{}, err
+	}
+	l := &listing{session: s, maxLines: listBudget/lineCost + spareLines}
 	steps := []struct {
 		command string
 		read    func(text []byte) error
 	}{{"STAT", l.stat}, {"UIDL", l.uidl}, {"LIST", l.list}}
-
-	if err := s.ready(); err != nil {
-		return nil, err
-	}
 	if s.pipelined {
 		for _, step := range steps {
 			if err := s.send(step.command); err != nil {
-				return nil, err
+				return Listing{}, err
 			}
 		}
 	}
@@ -55,7 +84,7 @@ func (s *Session) Listing() ([]Entry, error) {
 				break
 			}
 			if err := s.send(step.command); err != nil {
-				return nil, err
+				return Listing{}, err
 			}
 		}
 		text, err := s.reply(step.command)
@@ -63,168 +92,235 @@ func (s *Session) Listing() ([]Entry, error) {
 			err = step.read(text)
 		}
 		if err = l.keepRefusal(err); err != nil {
-			return nil, err
+			return Listing{}, err
 		}
 	}
 	return l.result()
 }
 
-// A listing is under construction: entries come from UIDL, sizes from LIST.
+// Listing is List for callers that live with no damage: it ends the session.
+func (s *Session) Listing() ([]Entry, error) {
+	l, err := s.List()
+	switch {
+	case err != nil:
+		return nil, err
+	case l.Refused != nil:
+		return nil, l.Refused
+	case l.Damage != nil:
+		return nil, s.wire.fail(l.Damage)
+	}
+	return l.Entries, nil
+}
+
+// What a line under construction does not say. No server can send these values.
+const (
+	noUID  = "\r\n" // a line of LIST
+	noSize = -2     // a line of UIDL
+)
+
+// A listing is under construction: each line of UIDL becomes an entry, LIST fills in the sizes. A line of LIST that finds no entry
+// waiting becomes one of its own. In the end, entries of the same number are made one.
 type listing struct {
-	session *Session
-	count   int   // what STAT says
-	empty   bool  // STAT says 0
-	refused error // the first *ReplyError; what else is under way is read and dropped
-	entries []Entry
-	uids    arena
-	sized   int // entries with a size
+	session  *Session
+	count    int         // what STAT says
+	empty    bool        // STAT says 0: such a mailbox owes no lists
+	refused  *ReplyError // the first that is an error; what else is under way is read and dropped
+	unknown  *ReplyError // Listing.Refused
+	maxLines int         // of one list
+	entries  []Entry
+	disorder bool // entries are not in order, or there are several of one number
+	uids     arena
+	cost     int // of entries and UIDs, see lineCost
+	damage   damage
 }
 
 // keepRefusal remembers a *ReplyError, so that the replies behind it can be read, and returns any other error.
-// An empty mailbox owes no lists.
 func (l *listing) keepRefusal(err error) error {
-	if refused := (*ReplyError)(nil); errors.As(err, &refused) {
-		if l.refused == nil && !l.empty {
-			l.refused = err
-		}
-		return nil
+	refused := (*ReplyError)(nil)
+	switch {
+	case !errors.As(err, &refused):
+		return err
+	case l.refused != nil || l.empty:
+	case refused.Command == "UIDL" && refused.Code == "":
+		l.unknown = refused
+	default:
+		l.refused = refused
 	}
-	return err
-}
-
-func (l *listing) result() ([]Entry, error) {
-	if l.refused != nil {
-		return nil, l.refused
-	}
-	return l.entries, nil
+	return nil
 }
 
 func (l *listing) stat(text []byte) error {
 	count, _, err := l.session.parseStat(text)
-	if err == nil {
-		l.count, l.empty = count, count == 0
+	if err != nil {
+		return err
 	}
-	return err
+	l.count, l.empty = count, count == 0
+	l.maxLines = min(count+l.session.deleted+spareLines, l.maxLines)
+	l.entries = make([]Entry, 0, min(count, trustedCount))
+	return nil
 }
 
-// uidl reads the unique-id listing and puts it in order.
+// read reads the lines of a list, "number" and what each makes of the rest, after the status line's text. Messages marked as deleted keep
+// their numbers though STAT does not count them.
+func (l *listing) read(command string, text []byte, each func(number int, rest []byte) error) error {
+	l.keepRefusal(notNow(command, l.session.wire.text(text)))
+	highest := int64(l.count + l.session.deleted)
+	return l.session.lines(l.maxLines, func(line []byte) error {
+		if l.refused != nil { // it serves no more, but we stay in step
+			return nil
+		}
+		number, rest, ok := leadingNumber(line)
+		if !ok || number == 0 || line[0] == ' ' || (len(rest) > 0 && rest[0] != ' ') {
+			return protocolError("no message number in a line of the answer to %s: %s", command, shown(l.session.wire.text(line)))
+		}
+		if number > highest {
+			l.damage.note(command, "names, beyond what STAT counts,", number)
+			return nil
+		}
+		return each(int(number), rest)
+	})
+}
+
+// uidl reads lines of "number unique-id". RFC 1939 section 7 allows 0x21 to 0x7E in a UID, but whatever stands there names the message.
 func (l *listing) uidl(text []byte) error {
-	if l.refused != nil {
-		return l.drop()
-	}
-	said := notNow("UIDL", l.session.wire.text(text))
-	l.entries = make([]Entry, 0, min(l.count, trustedCount))
-	inOrder := true
-	err := l.session.lines(l.count, func(line []byte) error {
-		number, uid, err := l.parseUIDL(line)
-		if err != nil {
-			return err
+	return l.read("UIDL", text, func(number int, rest []byte) error {
+		uid := bytes.Trim(rest, " ")
+		if len(uid) == 0 || len(uid) > maxUID {
+			l.damage.note("UIDL", "has no usable unique-id for", int64(number))
+			uid = nil
 		}
-		if n := len(l.entries); n > 0 && l.entries[n-1].Number >= number {
-			inOrder = false
-		}
-		l.entries = append(l.entries, Entry{Number: number, UID: l.uids.add(uid), Size: -1})
-		return nil
+		return l.add(Entry{Number: number, Size: noSize}, uid)
 	})
-	if err != nil {
-		return err
-	}
-	if !inOrder {
-		slices.SortFunc(l.entries, func(a, b Entry) int { return cmp.Compare(a.Number, b.Number) })
-		for i := range l.entries[1:] {
-			if l.entries[i].Number == l.entries[i+1].Number {
-				return l.session.wire.fail(protocolError("UIDL lists message %d twice", l.entries[i].Number))
-			}
-		}
-	}
-	if len(l.entries) != l.count {
-		return l.session.wire.fail(protocolError("STAT says %d messages, UIDL lists %d", l.count, len(l.entries)))
-	}
-	return said
 }
 
-// parseUIDL reads "number unique-id".
-func (l *listing) parseUIDL(line []byte) (number int, uid []byte, err error) {
-	number, rest, err := l.number("UIDL", line)
-	if err != nil {
-		return 0, nil, err
-	}
-	for len(rest) > 0 && rest[0] == ' ' {
-		rest = rest[1:]
-	}
-	for len(rest) > 0 && rest[len(rest)-1] == ' ' {
-		rest = rest[:len(rest)-1]
-	}
-	if len(rest) == 0 || len(rest) > maxUID {
-		return 0, nil, l.malformed("UIDL", line)
-	}
-	for _, c := range rest {
-		if c <= ' ' || c == 0x7F {
-			return 0, nil, l.malformed("UIDL", line)
-		}
-	}
-	return number, rest, nil
-}
-
-// list reads the scan listing into the entries of UIDL.
+// list reads lines of "number size". More may follow the size (RFC 1939 section 5).
 func (l *listing) list(text []byte) error {
-	if l.refused != nil {
-		return l.drop()
-	}
-	said := notNow("LIST", l.session.wire.text(text))
-	next := 0 // servers list in order: the next entry is nearly always the right one
-	err := l.session.lines(l.count, func(line []byte) error {
-		number, rest, err := l.number("LIST", line)
-		if err != nil {
-			return err
-		}
+	next, end := 0, len(l.entries) // servers list in the same order both times: the next entry is nearly always the right one
+	return l.read("LIST", text, func(number int, rest []byte) error {
 		size, rest, ok := leadingNumber(rest)
-		if !ok || (len(rest) > 0 && rest[0] != ' ') { // more may follow the size (RFC 1939 section 5)
-			return l.malformed("LIST", line)
+		if !ok || size > maxSize || (len(rest) > 0 && rest[0] != ' ') {
+			l.damage.note("LIST", "has no usable size for", int64(number))
+			size = -1
 		}
-		if next == len(l.entries) || l.entries[next].Number != number {
-			next, ok = slices.BinarySearchFunc(l.entries, number, func(e Entry, n int) int { return cmp.Compare(e.Number, n) })
-			if !ok {
-				return protocolError("LIST has message %d, UIDL has not", number)
+		for next < end && l.entries[next].Number < number {
+			next++
+		}
+		if next < end && l.entries[next].Number == number {
+			l.entries[next].Size = size
+			next++
+			return nil
+		}
+		return l.add(Entry{Number: number, UID: noUID, Size: size}, nil)
+	})
+}
+
+// add appends an entry, with its UID when that is given, within the budget.
+func (l *listing) add(e Entry, uid []byte) error {
+	if l.cost += lineCost + len(uid); l.cost > listBudget {
+		return protocolError("the list needs more than %d MiB: %d messages came, STAT says %d", listBudget>>20, len(l.entries), l.count)
+	}
+	if e.UID == "" {
+		e.UID = l.uids.add(uid)
+	}
+	if n := len(l.entries); n > 0 && l.entries[n-1].Number >= e.Number {
+		l.disorder = true
+	}
+	l.entries = append(l.entries, e)
+	return nil
+}
+
+func (l *listing) result() (Listing, error) {
+	if l.refused != nil {
+		return Listing{}, l.refused
+	}
+	if l.disorder {
+		l.join()
+	}
+	for i := range l.entries {
+		e := &l.entries[i]
+		if e.UID == noUID {
+			e.UID = ""
+			if l.unknown == nil {
+				l.damage.note("UIDL", "lacks", int64(e.Number))
 			}
 		}
-		if l.entries[next].Size >= 0 {
-			return protocolError("LIST lists message %d twice", number)
+		if e.Size == noSize {
+			e.Size = -1
+			l.damage.note("LIST", "lacks", int64(e.Number))
 		}
-		l.entries[next].Size = size
-		l.sized++
-		next++
+	}
+	damage := l.damage.err()
+	if damage == nil && len(l.entries) != l.count {
+		damage = protocolError("STAT says %d messages, the lists have %d", l.count, len(l.entries))
+	}
+	return Listing{Entries: l.entries, Refused: l.unknown, Damage: damage}, nil
+}
+
+// join puts the entries in order of number and makes those of the same number one.
+func (l *listing) join() {
+	slices.SortFunc(l.entries, func(a, b Entry) int { return cmp.Compare(a.Number, b.Number) })
+	joined := l.entries[:0]
+	for _, e := range l.entries {
+		if n := len(joined); n > 0 && joined[n-1].Number == e.Number {
+			l.agree(&joined[n-1], e)
+		} else {
+			joined = append(joined, e)
+		}
+	}
+	l.entries = joined
+}
+
+// agree leaves in a what both say, or one says alone. Of two different answers nobody knows which is the right one.
+func (l *listing) agree(a *Entry, b Entry) {
+	switch {
+	case a.UID == noUID:
+		a.UID = b.UID
+	case b.UID == noUID:
+	case a.UID == b.UID:
+		l.damage.note("UIDL", "repeats", int64(a.Number))
+	default:
+		a.UID = ""
+		l.damage.note("UIDL", "has different unique-ids for", int64(a.Number))
+	}
+	switch {
+	case a.Size == noSize:
+		a.Size = b.Size
+	case b.Size == noSize:
+	case a.Size == b.Size:
+		l.damage.note("LIST", "repeats", int64(a.Number))
+	default:
+		a.Size = -1
+		l.damage.note("LIST", "has different sizes for", int64(a.Number))
+	}
+}
+
+// damage is the first thing wrong with the lists, and how often it is.
+type damage struct {
+	command, what string
+	first, last   int64 // messages it concerns
+	count         int   // of them
+}
+
+// note takes down that something is wrong with a message.
+func (d *damage) note(command, what string, message int64) {
+	if d.count == 0 {
+		d.command, d.what, d.first = command, what, message
+	}
+	if d.command == command && d.what == what && (d.count == 0 || d.last != message) {
+		d.last = message
+		d.count++
+	}
+}
+
+func (d *damage) err() error {
+	if d.count == 0 {
 		return nil
-	})
-	if err != nil {
-		return err
 	}
-	if l.sized != len(l.entries) {
-		return l.session.wire.fail(protocolError("UIDL lists %d messages, LIST %d", len(l.entries), l.sized))
+	more := ""
+	if d.count > 1 {
+		more = fmt.Sprintf(" and %d more", d.count-1)
 	}
-	return said
-}
-
-// number reads the message number at the front of a line and the space behind it. Messages marked as deleted keep their
-// numbers though STAT does not count them.
-func (l *listing) number(command string, line []byte) (int, []byte, error) {
-	number, rest, ok := leadingNumber(line)
-	if !ok || line[0] == ' ' || len(rest) == 0 || rest[0] != ' ' {
-		return 0, nil, l.malformed(command, line)
-	}
-	if highest := l.count + l.session.deleted; number < 1 || number > int64(highest) {
-		return 0, nil, protocolError("%s lists message %d; numbers go from 1 to %d", command, number, highest)
-	}
-	return int(number), rest, nil
-}
-
-func (l *listing) malformed(command string, line []byte) error {
-	return protocolError("malformed line in the answer to %s: %s", command, shown(l.session.wire.text(line)))
-}
-
-// drop reads a list that serves no more, to stay in step.
-func (l *listing) drop() error {
-	return l.session.lines(maxEntries, func([]byte) error { return nil })
+	return protocolError("%s %s message %d%s", d.command, d.what, d.first, more)
 }
 
 // lines reads the lines of a multi-line reply, at most limit of them, without CRLF and stuffing. Lines are valid

@@ -18,6 +18,9 @@ import (
 	gopop3 "github.com/knadh/go-pop3"
 )
 
+// maxCount bounds what STAT may say: more messages than any known mailbox has, and numbers that every int can hold.
+const maxCount = 2_000_000
+
 // A Session is one connection with a POP3 server. It is not safe for concurrent use; to end it from elsewhere,
 // cancel the context given to Dial. Every session must be closed, by Close or Quit.
 type Session struct {
@@ -214,16 +217,17 @@ func (s *Session) parseStat(text []byte) (int, int64, error) {
 	}
 	messages, rest, ok := leadingNumber(text)
 	octets, rest, ok2 := leadingNumber(rest)
-	if !ok || !ok2 || (len(rest) > 0 && rest[0] != ' ') {
+	if !ok || !ok2 || octets == math.MaxInt64 || (len(rest) > 0 && rest[0] != ' ') {
 		return 0, 0, s.wire.fail(protocolError("expected two numbers from STAT, not %s", shown(s.wire.text(text))))
 	}
-	if messages > maxEntries {
-		return 0, 0, s.wire.fail(protocolError("STAT says %d messages; more than %d are not handled", messages, maxEntries))
+	if messages > maxCount {
+		return 0, 0, s.wire.fail(protocolError("STAT says %d messages; more than %d are not handled", messages, maxCount))
 	}
 	return int(messages), octets, nil
 }
 
-// leadingNumber cuts spaces and a decimal number off the front of b. Signs, overflow and no digits at all are refused.
+// leadingNumber cuts spaces and a decimal number off the front of b. Signs and no digits at all are refused. A number
+// too large for an int64 comes as the largest.
 func leadingNumber(b []byte) (number int64, rest []byte, ok bool) {
 	for len(b) > 0 && b[0] == ' ' {
 		b = b[1:]
@@ -232,7 +236,8 @@ func leadingNumber(b []byte) (number int64, rest []byte, ok bool) {
 	for ; i < len(b) && '0' <= b[i] && b[i] <= '9'; i++ {
 		digit := int64(b[i] - '0')
 		if number > (math.MaxInt64-digit)/10 {
-			return 0, b, false
+			number = math.MaxInt64
+			continue
 		}
 		number = number*10 + digit
 	}

@@ -55,10 +55,10 @@ func TestWholeSession(t *testing.T) {
 	if s.Capabilities().Known() || s.Pipelined() {
 		t.Error("a server without CAPA announces nothing")
 	}
-	entries, err := s.Listing()
+	listing, err := s.List()
 	want := []Entry{{1, "whqtswO00WBw418f9t5JxYwZ", 120}, {2, "QhdPYR:00WBw1Ph7x7", 200}}
-	if err != nil || !slices.Equal(entries, want) {
-		t.Fatalf("Listing: %v, %v", entries, err)
+	if err != nil || !slices.Equal(listing.Entries, want) || listing.Damage != nil || listing.Refused != nil {
+		t.Fatalf("List: %v, %v", listing, err)
 	}
 	for m := range s.Retrieve([]int{1}) {
 		if text, err := io.ReadAll(m); m.Number != 1 || m.Err != nil || string(text) != "hello\r\n.\r\n" || err != nil {

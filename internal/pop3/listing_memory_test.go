@@ -1,0 +1,134 @@
+package pop3
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// A mailbox of many messages, as bytes of the wire.
+func bigListing(n int) string {
+	var uidl, sizes strings.Builder
+	for i := 1; i <= n; i++ {
+		fmt.Fprintf(&uidl, "%d %016x%08x\r\n", i, 0x67890, i)
+		fmt.Fprintf(&sizes, "%d %d\r\n", i, 4711+i)
+	}
+	return fmt.Sprintf("+OK %d 1\r\n+OK\r\n%s.\r\n+OK\r\n%s.\r\n", n, &uidl, &sizes)
+}
+
+func TestListMemory(t *testing.T) {
+	const n = 100_000
+	s, _ := cannedSession(bigListing(n))
+	s.pipelined = true
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got, err := s.List()
+	runtime.ReadMemStats(&after)
+	entries := got.Entries
+	if err != nil || got.Damage != nil || len(entries) != n || entries[n-1].Number != n || entries[n-1].Size != 4711+n {
+		t.Fatalf("%d entries, %v, %v", len(entries), err, got.Damage)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 8<<20 {
+		t.Errorf("%d entries cost %d bytes", n, used)
+	}
+	if count := after.Mallocs - before.Mallocs; count > 200 {
+		t.Errorf("%d entries cost %d allocations", n, count)
+	}
+}
+
+// STAT's word alone takes no memory.
+func TestListBelievesNoCount(t *testing.T) {
+	s, _ := cannedSession("+OK 2000000 1\r\n+OK\r\n1 a\r\n.\r\n+OK\r\n1 2\r\n.\r\n")
+	s.pipelined = true
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got, err := s.List()
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; err != nil || got.Damage == nil || used > 8<<20 {
+		t.Errorf("%v, %v after %d bytes", err, got.Damage, used)
+	}
+}
+
+// An endless server says what it begins with and then the same kind of line for ever, and measures the memory in use meanwhile.
+type endless struct {
+	canned
+	line     func(n int) string
+	n        int
+	measured int // at that line
+	most     uint64
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	for len(e.data) < len(p) {
+		e.n++
+		e.data = append(e.data, e.line(e.n)...)
+	}
+	if e.n-e.measured > 50_000 {
+		e.measured = e.n
+		e.most = max(e.most, live())
+	}
+	return e.canned.Read(p)
+}
+
+// live is how many bytes of the heap are in use.
+func live() uint64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
+
+// Whatever a server claims and sends, its lists end soon and cost no more than their budget.
+func TestListBudget(t *testing.T) {
+	long := strings.Repeat("u", 240)
+	for name, test := range map[string]struct {
+		begin string
+		line  func(n int) string
+		want  string
+	}{
+		"many messages": {"+OK 2000000 1\r\n+OK\r\n", func(n int) string { return fmt.Sprintf("%d %08x\r\n", n, n) },
+			"the list needs more than 32 MiB: 310689 messages came, STAT says 2000000"},
+		"long UIDs": {"+OK 2000000 1\r\n+OK\r\n", func(n int) string { return fmt.Sprintf("%d %s%08x\r\n", n, long, n) },
+			"the list needs more than 32 MiB: 96420 messages came, STAT says 2000000"},
+		"no UIDs": {"+OK 2000000 1\r\n+OK\r\n", func(n int) string { return fmt.Sprintf("%d\r\n", n) },
+			"the list needs more than 32 MiB: 335544 messages came, STAT says 2000000"},
+		"LIST alone": {"+OK 2000000 1\r\n-ERR\r\n+OK\r\n", func(n int) string { return fmt.Sprintf("%d 1\r\n", n) },
+			"the list needs more than 32 MiB: 335544 messages came, STAT says 2000000"},
+		"one message for ever":  {"+OK 2000000 1\r\n+OK\r\n", func(int) string { return "1 a\r\n" }, "the list needs more than 32 MiB"},
+		"beyond STAT":           {"+OK 5 1\r\n+OK\r\n", func(int) string { return "6 a\r\n" }, "list is longer than the 1005 lines it may have"},
+		"STAT refused":          {"-ERR no\r\n+OK\r\n", func(int) string { return "6 a\r\n" }, "list is longer than the 336544 lines it may have"},
+		"later, and never ends": {"+OK 5 1\r\n+OK [SYS/TEMP]\r\n", func(int) string { return "x\r\n" }, "list is longer than the 1005 lines it may have"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &endless{line: test.line}
+			s, c := cannedSession("")
+			c.data = nil
+			e.data = []byte(test.begin)
+			s.wire.Conn, s.pipelined = e, true
+			before := live()
+			_, err := s.List()
+			if !is[*ProtocolError](err) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %s", err, test.want)
+			}
+			if e.most > before+listBudget {
+				t.Errorf("it took %d MiB", (e.most-before)>>20)
+			}
+		})
+	}
+}
+
+// BenchmarkList reads UIDL and LIST of 100,000 messages: 200,000 lines.
+func BenchmarkList(b *testing.B) {
+	replies := []byte(bigListing(100_000))
+	s, c := cannedSession("")
+	s.pipelined = true
+	b.SetBytes(int64(len(replies)))
+	for b.Loop() {
+		c.data, c.sent = replies, c.sent[:0]
+		if _, err := s.List(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(200_000*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
+}
