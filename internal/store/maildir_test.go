@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -280,58 +279,6 @@ func TestSweepMaildir(t *testing.T) {
 	check(t, m.Sweep())
 	sameSet(t, names(t, m.path, "tmp"), keep)
 	sameSet(t, all(t, m), []string{"x\n"})
-}
-
-func TestVerifyMaildir(t *testing.T) {
-	m := newMaildir(t)
-	messages := put(t, m, 0, "zero\r\n", "one\r\n", "two\r\n", "three\r\n", "four\r\n", "five\r\n")
-	path := func(i int) string { return filepath.Join(m.path, "new", messages[i].Location.Name) }
-	check(t, os.Rename(path(0), filepath.Join(m.path, "cur", messages[0].Location.Name+":2,RS")))
-	check(t, os.Remove(path(1)))
-	write(t, path(2), "short")
-	write(t, path(3), "THREE\n") // the same size
-	check(t, os.Remove(path(4)))
-	check(t, os.Mkdir(path(4), 0o700))
-
-	quick := must(m.Verify(context.Background(), messages, false))(t)
-	wantFindings(t, quick, messages, map[int]Damage{1: Missing, 2: Changed, 4: Changed})
-	thorough := must(m.Verify(context.Background(), messages, true))(t)
-	wantFindings(t, thorough, messages, map[int]Damage{1: Missing, 2: Changed, 3: Changed, 4: Changed})
-
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if _, err := m.Verify(ctx, messages, true); !errors.Is(err, context.Canceled) {
-		t.Errorf("when cancelled it said %v", err)
-	}
-	if err := m.Copy(t.Output(), messages[1].Location); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("Copy of a missing message said %v", err)
-	}
-	check(t, os.RemoveAll(m.path))
-	if gone := must(m.Verify(context.Background(), messages, false))(t); len(gone) != len(messages) || len(names(t, m.path)) > 0 {
-		t.Errorf("of a removed Maildir %d messages are missing", len(gone))
-	}
-}
-
-// wantFindings compares findings with those wanted, by index, in order.
-func wantFindings(t *testing.T, got []Finding, messages []Message, want map[int]Damage) {
-	t.Helper()
-	for i, message := range messages {
-		damage, wrong := want[i]
-		if !wrong {
-			continue
-		}
-		if len(got) == 0 {
-			t.Errorf("message %d is not found %v", i, damage)
-			continue
-		}
-		if got[0].Message != message || got[0].Damage != damage || got[0].Detail == "" {
-			t.Errorf("message %d: %+v, want %v", i, got[0], damage)
-		}
-		got = got[1:]
-	}
-	if len(got) > 0 {
-		t.Errorf("found wrong as well: %+v", got)
-	}
 }
 
 func TestKernelReleases(t *testing.T) {

@@ -186,50 +186,6 @@ func TestMboxBehindLinks(t *testing.T) {
 	}
 }
 
-func TestVerifyMbox(t *testing.T) {
-	m := newMbox(t)
-	twin := "twin\r\n"
-	messages := put(t, m, 0, "zero\r\n", "From one\r\n", twin, twin, "four, no end", "")
-	data := read(t, m.path)
-	verify := func(data string, read bool, want map[int]Damage) {
-		t.Helper()
-		write(t, m.path, data)
-		wantFindings(t, must(m.Verify(context.Background(), messages, read))(t), messages, want)
-	}
-	cut := func(i int) string {
-		at := messages[i].Location
-		return data[:at.Offset] + data[at.Offset+at.Length:]
-	}
-	for _, read := range []bool{false, true} {
-		verify(data, read, nil)
-		verify(data+"From other\n\n", read, nil)
-		verify("From other\nx\n\n"+data, read, nil) // moved
-		verify(cut(0), read, map[int]Damage{0: Missing})
-		verify(cut(3), read, map[int]Damage{3: Missing})
-		verify(cut(2)+"From x\ntwin\n\n", read, nil)
-		verify(data[:len(data)-3], read, map[int]Damage{5: Missing})
-		verify("", read, map[int]Damage{0: Missing, 1: Missing, 2: Missing, 3: Missing, 4: Missing, 5: Missing})
-	}
-	verify(strings.Replace(data, "four", "FOUR", 1), false, nil)
-	verify(strings.Replace(data, "four", "FOUR", 1), true, map[int]Damage{4: Changed})
-	verify("From other\nx\n\n"+strings.Replace(data, "four", "FOUR", 1), true, map[int]Damage{4: Missing})
-	check(t, os.Remove(m.path))
-	if gone := must(m.Verify(context.Background(), messages, false))(t); len(gone) != len(messages) {
-		t.Errorf("of a removed mbox %d messages are missing", len(gone))
-	}
-	if got := names(t, filepath.Dir(m.path)); len(got) > 0 {
-		t.Errorf("Verify made %q", got)
-	}
-}
-
-// Messages longer than any buffer are found by content as well.
-func TestVerifyMovedLargeMessages(t *testing.T) {
-	m := newMbox(t)
-	messages := put(t, m, 0, strings.Repeat("x", 3*chunkSize), strings.Repeat("From x\r\n\r\n", chunkSize/4), strings.Repeat(">", 2*chunkSize)+"From \r\n")
-	write(t, m.path, "junk before the first\nFrom line\n\n"+read(t, m.path))
-	wantFindings(t, must(m.Verify(context.Background(), messages, true))(t), messages, nil)
-}
-
 func TestSweepMbox(t *testing.T) {
 	m := newMbox(t)
 	check(t, m.Sweep()) // nothing there

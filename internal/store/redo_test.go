@@ -400,7 +400,7 @@ func (w watcher) next(t *testing.T) {
 }
 
 func TestWords(t *testing.T) {
-	if got := fmt.Sprint(Whole, Restored, Foreign, Outcome(9), Missing, Changed, Damage(9)); got != "whole restored foreign Outcome(9) missing changed Damage(9)" {
+	if got := fmt.Sprint(Whole, Restored, Foreign, Outcome(9), Missing, Changed, Moved, Damage(9)); got != "whole restored foreign Outcome(9) missing changed moved Damage(9)" {
 		t.Error(got)
 	}
 }

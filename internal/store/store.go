@@ -123,10 +123,10 @@ type Mailbox interface {
 	Survey(ctx context.Context) iter.Seq2[Found, error]
 
 	// Verify holds the mailbox against what is expected to lie in it (every
-	// Location must be of this mailbox) and returns what is wrong, in the
-	// order of expect. It changes nothing and takes no lock. With read every
-	// byte is read and hashed; without, a message counts as well when it is
-	// there with the right size.
+	// Location must be of this mailbox) and returns what is wrong or has
+	// moved, in the order of expect. It changes nothing and takes no lock.
+	// With read every byte is read and hashed; without, a message counts as
+	// well when it is there with the right size.
 	Verify(ctx context.Context, expect []Message, read bool) ([]Finding, error)
 
 	// Probe says whether mail can be stored here, as far as one can know
@@ -214,28 +214,33 @@ type Intent struct {
 // Damage says what is wrong with a stored message.
 type Damage int
 
-// The kinds of damage.
+// The kinds of damage. Moved is none: the message is there, but not where it
+// was stored.
 const (
 	Missing Damage = iota + 1 // the message is not there
 	Changed                   // something is there, but not what was stored
+	Moved                     // it stands elsewhere in the mbox, or lies in a subfolder of the Maildir
 )
 
-// String returns "missing" or "changed".
+// String returns "missing", "changed" or "moved".
 func (d Damage) String() string {
 	switch d {
 	case Missing:
 		return "missing"
 	case Changed:
 		return "changed"
+	case Moved:
+		return "moved"
 	}
 	return fmt.Sprintf("Damage(%d)", int(d))
 }
 
-// Finding is one stored message that Verify found wrong.
+// Finding is one stored message that Verify found wrong, or moved.
 type Finding struct {
 	Message Message
 	Damage  Damage
-	Detail  string // what was found instead, for people
+	Detail  string   // what was found instead, for people
+	Found   Location // of a message that is Moved: where it is now
 }
 
 // absolute refuses a path that depends on where the program was started.

@@ -157,7 +157,7 @@ func drawnPieces(t *rapid.T) (pieces []mboxPiece) {
 		pieces = append(pieces, mboxPiece{text: junk, torn: torn})
 	}
 	for range rapid.IntRange(0, 4).Draw(t, "messages") {
-		mail := stored((*Mbox)(nil), nasty(chunkSize + 1).Draw(t, "mail"))
+		mail := stored((*Mbox)(nil), nasty(chunkSize+1).Draw(t, "mail"))
 		p := mboxPiece{text: "From a@b Thu Jan  1 00:00:00 1970\n" + quoted(mail) + "\n", mail: mail}
 		switch rapid.SampledFrom([]string{"", "", "", "line end", "word"}).Draw(t, "cut") {
 		case "line end": // a whole line is the last one, and no blank one

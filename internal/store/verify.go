@@ -12,8 +12,9 @@ import (
 )
 
 // Verify implements [Mailbox]. A message is looked for by its name in new/
-// and cur/, whatever flags it has got. A file that cannot be read counts as
-// changed.
+// and cur/, whatever flags it has got, and has moved when it lies in those of
+// a Maildir++ subfolder: a folder inside this one whose name begins with a
+// ".". A file that cannot be read counts as changed.
 func (m *Maildir) Verify(ctx context.Context, expect []Message, read bool) ([]Finding, error) {
 	wrong := make([]*Finding, len(expect))
 	pending := make([]int, len(expect))
@@ -42,9 +43,48 @@ func (m *Maildir) Verify(ctx context.Context, expect []Message, read bool) ([]Fi
 		}
 	}
 	for _, i := range pending {
-		wrong[i] = &Finding{expect[i], Missing, "no file " + expect[i].Location.Name + " in new/ or cur/"}
+		detail := "no file " + expect[i].Location.Name + " in new/ or cur/"
+		wrong[i] = &Finding{Message: expect[i], Damage: Missing, Detail: detail}
+	}
+	if err := m.lookInSubfolders(ctx, expect, pending, wrong, read); err != nil {
+		return nil, err
 	}
 	return compact(wrong), nil
+}
+
+// lookInSubfolders looks for messages that are missing.
+func (m *Maildir) lookInSubfolders(ctx context.Context, expect []Message, missing []int, wrong []*Finding, read bool) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	for name, err := range eachName(m.path) {
+		if err != nil {
+			return err
+		}
+		sub := Maildir{path: filepath.Join(m.path, name)}
+		if info, err := os.Stat(sub.path); name[0] != '.' || err != nil || !info.IsDir() {
+			continue
+		}
+		paths, err := sub.locate(expect, missing)
+		if err != nil {
+			return err
+		}
+		for _, i := range missing {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			found, err := examine(paths[expect[i].Location.Name], expect[i], read)
+			if err != nil || wrong[i].Damage == Moved {
+				continue
+			}
+			if found == nil {
+				at := Location{Path: sub.path, Name: expect[i].Location.Name}
+				found = &Finding{Message: expect[i], Damage: Moved, Detail: "it lies in the subfolder " + sub.path, Found: at}
+			}
+			wrong[i] = found
+		}
+	}
+	return nil
 }
 
 func compact(wrong []*Finding) []Finding {
@@ -89,11 +129,11 @@ func examine(path string, expect Message, read bool) (*Finding, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fs.ErrNotExist
 	case err != nil:
-		return &Finding{expect, Changed, failed("looking at", path, err).Error()}, nil
+		return changed(expect, failed("looking at", path, err).Error())
 	case !info.Mode().IsRegular():
-		return &Finding{expect, Changed, path + " is no regular file"}, nil
+		return changed(expect, path+" is no regular file")
 	case info.Size() != expect.Size:
-		return &Finding{expect, Changed, fmt.Sprintf("%s has %d bytes instead of %d", path, info.Size(), expect.Size)}, nil
+		return changed(expect, fmt.Sprintf("%s has %d bytes instead of %d", path, info.Size(), expect.Size))
 	case !read:
 		return nil, nil
 	}
@@ -102,11 +142,15 @@ func examine(path string, expect Message, read bool) (*Finding, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fs.ErrNotExist
 	case err != nil:
-		return &Finding{expect, Changed, err.Error()}, nil
+		return changed(expect, err.Error())
 	case sum != expect.SHA256:
-		return &Finding{expect, Changed, fmt.Sprintf("%s has other bytes: SHA-256 %x instead of %x", path, sum, expect.SHA256)}, nil
+		return changed(expect, fmt.Sprintf("%s has other bytes: SHA-256 %x instead of %x", path, sum, expect.SHA256))
 	}
 	return nil, nil
+}
+
+func changed(expect Message, detail string) (*Finding, error) {
+	return &Finding{Message: expect, Damage: Changed, Detail: detail}, nil
 }
 
 func hashFile(path string, size int64) (sum [sha256.Size]byte, err error) {

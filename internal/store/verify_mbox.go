@@ -15,8 +15,8 @@ import (
 // framed as it was, and with read having the same content. Mail readers
 // rewrite an mbox when something in it is deleted; then the whole file is
 // read once and each message that is not at its offset is looked for by its
-// content. Since no lock is taken, a program that rewrites the file at the
-// same time can make messages seem missing.
+// content: elsewhere it is found Moved. Since no lock is taken, a program that
+// rewrites the file at the same time can make messages seem missing.
 func (m *Mbox) Verify(ctx context.Context, expect []Message, read bool) ([]Finding, error) {
 	f, size, err := m.openToRead()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -27,6 +27,7 @@ func (m *Mbox) Verify(ctx context.Context, expect []Message, read bool) ([]Findi
 	}
 	defer f.Close()
 	states := make([]placeState, len(expect))
+	claimed := make(map[int64]bool, len(expect))
 	moved := false
 	for i, e := range expect {
 		if ctx.Err() != nil {
@@ -35,12 +36,24 @@ func (m *Mbox) Verify(ctx context.Context, expect []Message, read bool) ([]Findi
 		if states[i], err = atPlace(f, size, e, read); err != nil {
 			return nil, err
 		}
+		if offset := e.Location.Offset; claimed[offset] {
+			states[i] = otherFrame // what stands there can be one message only
+		} else {
+			claimed[offset] = states[i] == inPlace
+		}
 		moved = moved || states[i] != inPlace
 	}
 	if !moved {
 		return nil, nil
 	}
-	return m.search(ctx, f, expect, states)
+	content, err := m.contents(ctx, f, expect)
+	if err != nil {
+		return nil, err
+	}
+	if err := content.confirm(f, size, expect, states); err != nil {
+		return nil, err
+	}
+	return m.match(expect, states, content), nil
 }
 
 // placeState is what stands at a message's offset.
@@ -55,7 +68,7 @@ const (
 func allMissing(expect []Message, detail string) []Finding {
 	var findings []Finding
 	for _, e := range expect {
-		findings = append(findings, Finding{e, Missing, detail})
+		findings = append(findings, Finding{Message: e, Damage: Missing, Detail: detail})
 	}
 	return findings
 }
@@ -154,45 +167,88 @@ func skipLine(r *bufio.Reader) error {
 	}
 }
 
-// search looks for what is not in place by its content and says what is
-// nowhere. Of equal messages as many have to be found as are expected.
-func (m *Mbox) search(ctx context.Context, f *os.File, expect []Message, states []placeState) ([]Finding, error) {
-	copies := make(map[[sha256.Size]byte]int)
-	for i, e := range expect {
-		if states[i] != inPlace {
-			copies[e.SHA256] = 0
-		}
+// contents says where the messages of an mbox stand, as far as they have the
+// content of expected ones.
+type contents struct {
+	places map[[sha256.Size]byte][]Location // in the order of the file
+	whose  map[Location][sha256.Size]byte
+}
+
+// contents reads the whole mbox.
+func (m *Mbox) contents(ctx context.Context, f *os.File, expect []Message) (contents, error) {
+	c := contents{make(map[[sha256.Size]byte][]Location, len(expect)), make(map[Location][sha256.Size]byte, len(expect))}
+	for _, e := range expect {
+		c.places[e.SHA256] = nil
 	}
 	for found, err := range m.scan(ctx, f) {
 		if err != nil {
-			return nil, err
+			return contents{}, err
 		}
-		if _, wanted := copies[found.SHA256]; wanted && found.Torn == "" {
-			copies[found.SHA256]++
+		if places, wanted := c.places[found.SHA256]; wanted && found.Torn == "" {
+			c.places[found.SHA256] = append(places, found.Location)
+			c.whose[found.Location] = found.SHA256
 		}
 	}
+	return c, nil
+}
+
+// confirm judges what seems to be in place, which may have been told by the
+// frame alone, by its content: of messages that have the same length one may
+// stand where another did. Only what the scan did not see as it was stored has
+// to be read again.
+func (c contents) confirm(f *os.File, size int64, expect []Message, states []placeState) (err error) {
 	for i, e := range expect {
-		if _, wanted := copies[e.SHA256]; wanted && states[i] == inPlace {
-			copies[e.SHA256]--
+		if states[i] != inPlace {
+			continue
+		}
+		if sum, seen := c.whose[e.Location]; seen && sum == e.SHA256 {
+			continue
+		}
+		if states[i], err = atPlace(f, size, e, true); err != nil {
+			return err
 		}
 	}
-	var findings []Finding
+	return nil
+}
+
+// match gives each message that is not in place one of the places with its
+// content that is not taken: of equal messages as many have to be found as are
+// expected.
+func (m *Mbox) match(expect []Message, states []placeState, c contents) []Finding {
+	taken := make(map[int64]bool, len(expect)) // offsets
+	for i, e := range expect {
+		if states[i] == inPlace {
+			taken[e.Location.Offset] = true
+		}
+	}
+	wrong := make([]*Finding, len(expect))
 	for i, e := range expect {
 		if states[i] == inPlace {
 			continue
 		}
-		if copies[e.SHA256]--; copies[e.SHA256] < 0 {
-			findings = append(findings, e.finding(states[i]))
+		places := c.places[e.SHA256]
+		for len(places) > 0 && taken[places[0].Offset] {
+			places = places[1:]
+		}
+		c.places[e.SHA256] = places
+		if len(places) > 0 {
+			taken[places[0].Offset] = true
+			wrong[i] = &Finding{Message: e, Damage: Moved, Found: places[0],
+				Detail: fmt.Sprintf("it stands at offset %d of %s, and no longer at %d", places[0].Offset, m.path, e.Location.Offset)}
 		}
 	}
-	return findings, nil
-}
-
-func (e Message) finding(state placeState) Finding {
-	if state == otherContent {
-		return Finding{e, Changed, fmt.Sprintf("the message at offset %d of %s has other bytes than were stored", e.Location.Offset, e.Location.Path)}
+	for i, e := range expect {
+		switch {
+		case states[i] == inPlace || wrong[i] != nil:
+		case states[i] == otherContent && !taken[e.Location.Offset]:
+			wrong[i] = &Finding{Message: e, Damage: Changed,
+				Detail: fmt.Sprintf("the message at offset %d of %s has other bytes than were stored", e.Location.Offset, m.path)}
+		default:
+			wrong[i] = &Finding{Message: e, Damage: Missing,
+				Detail: fmt.Sprintf("it is not at offset %d of %s, and no other message in the file has its bytes", e.Location.Offset, m.path)}
+		}
 	}
-	return Finding{e, Missing, fmt.Sprintf("it is not at offset %d of %s, and no message in the file has its bytes", e.Location.Offset, e.Location.Path)}
+	return compact(wrong)
 }
 
 // Copy writes the message that lies at a place in this mbox to w, unquoted.
