@@ -51,7 +51,7 @@ func (l *Ledger) Enroll(account, mailbox string) error {
 }
 
 // Finish notes the end of a run at a time: with an empty problem it was a success. settled says that all that was
-// written to the account's mailboxes is in the ledger, see Unsettle.
+// written to the account's mailboxes is in the ledger, see Unsettle; with a success it also ends what Moved began.
 func (l *Ledger) Finish(account string, at time.Time, problem string, settled bool) error {
 	id, err := l.enrolled(account)
 	if err != nil {
@@ -64,7 +64,8 @@ func (l *Ledger) Finish(account string, at time.Time, problem string, settled bo
 			}
 		}
 		if problem == "" {
-			_, err = tx.Exec("UPDATE accounts SET last_attempt = ?1, last_success = ?1, last_error = NULL, failures = 0, not_before = NULL WHERE id = ?2", at.Unix(), id)
+			_, err = tx.Exec(`UPDATE accounts SET last_attempt = ?1, last_success = ?1, last_error = NULL, failures = 0, not_before = NULL,
+				moved_at = iif(?3, NULL, moved_at) WHERE id = ?2`, at.Unix(), id, settled)
 		} else {
 			_, err = tx.Exec("UPDATE accounts SET last_attempt = ?1, last_error = ?3, failures = failures + 1 WHERE id = ?2", at.Unix(), id, problem)
 		}

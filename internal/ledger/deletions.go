@@ -32,11 +32,6 @@ func (l *Ledger) Deletions(account string, state Deletion) ([]Key, error) {
 
 // SetDeletion moves stored messages to another state of deletion, in one transaction.
 func (l *Ledger) SetDeletion(account string, keys []Key, deletion Deletion) error {
-	return l.update(account, "recording deletions", "deletion = ?", keys, func(int) []any { return []any{deletion} })
-}
-
-// update sets columns of the rows with these keys, in one transaction; values gives what each of them is set to.
-func (l *Ledger) update(account, op, columns string, keys []Key, values func(i int) []any) error {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -44,17 +39,22 @@ func (l *Ledger) update(account, op, columns string, keys []Key, values func(i i
 	if err != nil {
 		return err
 	}
-	return l.change(op, func(tx *sql.Tx) error {
-		update, err := tx.Prepare("UPDATE messages SET " + columns + " WHERE account = ? AND uid = ? AND listed_size = ? AND occurrence = ? AND mailbox IS NOT NULL")
-		if err != nil {
+	return l.change("recording deletions", func(tx *sql.Tx) error {
+		return update(tx, id, "deletion = ?", keys, func(int) []any { return []any{deletion} })
+	})
+}
+
+// update sets columns of the stored messages with these keys; values gives what those of each are set to.
+func update(tx *sql.Tx, account int64, columns string, keys []Key, values func(i int) []any) error {
+	statement, err := tx.Prepare("UPDATE messages SET " + columns + " WHERE account = ? AND uid = ? AND listed_size = ? AND occurrence = ? AND mailbox IS NOT NULL")
+	if err != nil {
+		return err
+	}
+	defer statement.Close()
+	for i, key := range keys {
+		if _, err := statement.Exec(append(values(i), account, key.UID, key.ListedSize, key.Occurrence)...); err != nil {
 			return err
 		}
-		defer update.Close()
-		for i, key := range keys {
-			if _, err := update.Exec(append(values(i), id, key.UID, key.ListedSize, key.Occurrence)...); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }

@@ -3,7 +3,6 @@ package ledger
 import (
 	"database/sql"
 	"errors"
-	"fmt"
 	"iter"
 	"time"
 )
@@ -88,14 +87,41 @@ func (l *Ledger) HasUIDs(account string) (has bool, err error) {
 
 // Rekey gives stored messages the keys by which the server lists them now: from[i] becomes to[i], which no message has.
 func (l *Ledger) Rekey(account string, from, to []Key) error {
-	for i, key := range to {
-		if key.UID == "" {
-			return l.fail("recording new keys", fmt.Errorf("key %d has no UID", i))
-		}
+	if len(from) == 0 {
+		return nil
 	}
-	return l.update(account, "recording new keys", "uid = ?, listed_size = ?, occurrence = ?", from, func(i int) []any {
+	id, err := l.enrolled(account)
+	if err != nil {
+		return err
+	}
+	return l.change("recording new keys", func(tx *sql.Tx) error { return rekey(tx, id, from, to) })
+}
+
+func rekey(tx *sql.Tx, account int64, from, to []Key) error {
+	return update(tx, account, "uid = ?, listed_size = ?, occurrence = ?", from, func(i int) []any {
 		return []any{to[i].UID, to[i].ListedSize, to[i].Occurrence}
 	})
+}
+
+// Moved notes, at a time, that the server has given all messages new UIDs, and rekeys those that were recognised. It holds
+// until a run succeeds.
+func (l *Ledger) Moved(account string, at time.Time, from, to []Key) error {
+	id, err := l.enrolled(account)
+	if err != nil {
+		return err
+	}
+	return l.change("recording new UIDs", func(tx *sql.Tx) error {
+		if _, err := tx.Exec("UPDATE accounts SET moved_at = ? WHERE id = ?", at.Unix(), id); err != nil {
+			return err
+		}
+		return rekey(tx, id, from, to)
+	})
+}
+
+// HasMoved tells whether Moved still holds.
+func (l *Ledger) HasMoved(account string) (moved bool, err error) {
+	err = l.db.QueryRow("SELECT EXISTS (SELECT 1 FROM accounts WHERE name = ? AND moved_at IS NOT NULL)", account).Scan(&moved)
+	return moved, l.fail("looking for new UIDs", err)
 }
 
 // Relocate records that stored messages lie elsewhere by now: of each the key and the location count.

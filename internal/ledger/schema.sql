@@ -8,7 +8,8 @@ CREATE TABLE accounts (
 	last_success  INTEGER,                     -- end of the last run without an error
 	last_error    TEXT,                        -- of the last run; NULL when it went well
 	failures      INTEGER NOT NULL DEFAULT 0,  -- consecutive runs that failed
-	not_before    INTEGER                      -- the daemon does not log in again before: the last login was refused
+	not_before    INTEGER,                     -- the daemon does not log in again before: the last login was refused
+	moved_at      INTEGER                      -- when the server gave all messages new UIDs; NULL once every one is known by its new one
 ) STRICT;
 
 CREATE TABLE mailboxes (

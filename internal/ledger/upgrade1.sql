@@ -1,5 +1,7 @@
 -- From schema version 1 to 2.
 
+ALTER TABLE accounts ADD COLUMN moved_at INTEGER;
+
 CREATE INDEX held_deletions ON messages (account) WHERE deletion = 4;
 
 -- Messages that repair found in a mailbox and that no row of messages tells of: they become one when the server lists them.
