@@ -24,6 +24,7 @@ var (
 type body struct {
 	wire   *wire
 	number int
+	header bool  // no more was asked for
 	limit  int64 // octets allowed in all
 	left   int64 // octets still allowed
 	ready  int   // octets at the front of the wire's buffer that belong to the message as they are
@@ -39,8 +40,13 @@ func newBody(w *wire, number int, limit int64) *body {
 	return &body{wire: w, number: number, limit: limit, left: limit, bol: true}
 }
 
+// newHeader is newBody for the answer to TOP.
+func newHeader(w *wire, number int) *body {
+	return &body{wire: w, number: number, header: true, limit: maxHeader, left: maxHeader, bol: true}
+}
+
 // Read returns io.EOF only after CRLF.CRLF, io.ErrUnexpectedEOF (wrapped) when the connection ends before, and an
-// error that wraps ErrMessageTooLarge when the message is longer than the limit. Errors are sticky.
+// error that wraps ErrMessageTooLarge, or a *ProtocolError of a header, when it is longer than the limit. Errors are sticky.
 func (b *body) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -99,10 +105,18 @@ func (b *body) next() ([]byte, error) {
 		return nil, b.err
 	}
 	if b.left == 0 {
-		b.err = b.wire.fail(fmt.Errorf("message %d: %w of %d octets", b.number, ErrMessageTooLarge, b.limit))
+		b.err = b.wire.fail(b.excess())
 		return nil, b.err
 	}
 	return b.wire.buffered()[:min(int64(b.ready), b.left)], nil
+}
+
+// excess is the error of a reply that is longer than its limit.
+func (b *body) excess() error {
+	if b.header {
+		return protocolError("the header of message %d is longer than %d octets", b.number, b.limit)
+	}
+	return fmt.Errorf("message %d: %w of %d octets", b.number, ErrMessageTooLarge, b.limit)
 }
 
 func (b *body) take(n int) {

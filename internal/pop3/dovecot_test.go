@@ -80,6 +80,18 @@ func fill(t *testing.T, d *dovecot.Server) {
 	}
 }
 
+// headerOf is what Dovecot sends for TOP: up to the first empty line, else everything.
+func headerOf(message string) string {
+	if strings.HasPrefix(message, "\r\n") {
+		return "\r\n"
+	}
+	header, _, found := strings.Cut(message, "\r\n\r\n")
+	if !found {
+		return message
+	}
+	return header + "\r\n\r\n"
+}
+
 // fetchAndDelete takes a first session that closes without QUIT, and a second one that quits.
 func fetchAndDelete(t *testing.T, server Server, pipelined bool) {
 	t.Helper()
@@ -101,6 +113,12 @@ func fetchAndDelete(t *testing.T, server Server, pipelined bool) {
 			numbers = append(numbers, e.Number)
 			if e.Size != int64(len(nastyMessages[i])) {
 				t.Errorf("message %d: listed with %d octets, has %d", e.Number, e.Size, len(nastyMessages[i]))
+			}
+		}
+		for m := range s.Headers(numbers) {
+			want := headerOf(nastyMessages[m.Number-1])
+			if got, err := io.ReadAll(m); err != nil || string(got) != want {
+				t.Errorf("header %d: got %.60q, %v; want %.60q", m.Number, got, err, want)
 			}
 		}
 		for m := range s.Retrieve(numbers) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"testing"
 )
@@ -71,9 +72,11 @@ func exercise(c *canned, server Server) error {
 	for _, e := range listing.Entries {
 		numbers = append(numbers, e.Number)
 	}
-	for m := range s.Retrieve(numbers) {
-		if _, err = io.Copy(io.Discard, m); err != nil && !is[*ReplyError](err) {
-			return err
+	for _, messages := range []iter.Seq[*Message]{s.Headers(numbers), s.Retrieve(numbers)} {
+		for m := range messages {
+			if _, err = io.Copy(io.Discard, m); err != nil && !is[*ReplyError](err) {
+				return err
+			}
 		}
 	}
 	for _, err := range s.Delete(numbers) {

@@ -3,6 +3,7 @@ package pop3
 import (
 	"io"
 	"iter"
+	"strconv"
 )
 
 const (
@@ -15,18 +16,25 @@ const (
 	// at most this many, which fits the smallest socket buffers in use (4 KiB, Linux's minimum, less some for TLS's framing),
 	// whatever the server does.
 	maxUnderWayOctets = 4<<10 - 512
+
+	// maxHeader bounds the octets of a message's header. Of the usual mail servers Exim takes the longest, 1 MiB; still more
+	// comes of a server that sends whole messages instead.
+	maxHeader = 4 << 20
 )
 
-// A window sends one verb for many messages, ahead of the replies when the session is pipelined, one at a time otherwise.
+// A window sends one command for many messages, ahead of the replies when the session is pipelined, one at a time otherwise.
 type window struct {
 	session        *Session
 	verb           string
+	arguments      string // behind the message's number
 	numbers        []int
 	sent, answered int
 	octets         int // of the commands under way
 }
 
-func (w *window) command(i int) string { return numbered(w.verb, w.numbers[i]) }
+func (w *window) command(i int) string {
+	return w.verb + " " + strconv.Itoa(w.numbers[i]) + w.arguments
+}
 
 // topUp sends commands when half of the window or less is under way: often enough that the server never waits,
 // seldom enough that many commands share a TLS record.
@@ -112,9 +120,25 @@ func (f failed) Read([]byte) (int, error) { return 0, f.err }
 // comes from the Reader of the message in hand, or else as the Err of the next, and ends the sequence. Leaving the loop while replies
 // are under way breaks the session (see Broken).
 func (s *Session) Retrieve(numbers []int) iter.Seq[*Message] {
+	return messages(window{session: s, verb: "RETR", numbers: numbers}, func(number int) *body {
+		return newBody(s.wire, number, s.server.MaxMessage)
+	})
+}
+
+// Headers fetches messages' headers with the empty line behind them (TOP, RFC 1939 section 7: servers need not know it), in the way of
+// Retrieve. A header of more than 4 MiB is a *ProtocolError and ends the session.
+func (s *Session) Headers(numbers []int) iter.Seq[*Message] {
+	return messages(window{session: s, verb: "TOP", arguments: " 0", numbers: numbers}, func(number int) *body {
+		return newHeader(s.wire, number)
+	})
+}
+
+// messages yields what a window's commands bring, each begun by begin.
+func messages(w window, begin func(number int) *body) iter.Seq[*Message] {
 	return func(yield func(*Message) bool) {
-		w := &window{session: s, verb: "RETR", numbers: numbers}
-		for _, number := range numbers {
+		w := w // each loop over the sequence sends the commands anew
+		s := w.session
+		for _, number := range w.numbers {
 			refused, err := w.next()
 			message := &Message{Number: number}
 			switch {
@@ -124,7 +148,7 @@ func (s *Session) Retrieve(numbers []int) iter.Seq[*Message] {
 			case refused != nil:
 				message.Err, message.Reader = refused, failed{refused}
 			default:
-				s.current = newBody(s.wire, number, s.server.MaxMessage)
+				s.current = begin(number)
 				message.Reader = s.current
 			}
 			if !yield(message) {

@@ -54,6 +54,50 @@ func TestRetrieve(t *testing.T) {
 	}
 }
 
+// Headers come as messages do, pipelined or not, and as often as the sequence is run.
+func TestHeaders(t *testing.T) {
+	one, two := "S: +OK top of message\nS: Subject: 1\nS: \nS: .\n", "S: -ERR what\n"
+	for name, text := range map[string]string{
+		"pipelined":  helloPipelining + strings.Repeat("C: TOP 4 0\nC: TOP 2 0\n"+one+two, 2) + "C: NOOP\nS: +OK",
+		"one by one": hello + strings.Repeat("C: TOP 4 0\n"+one+"C: TOP 2 0\n"+two, 2) + "C: NOOP\nS: +OK",
+	} {
+		s := scripted(t, text)
+		headers := s.Headers([]int{4, 2})
+		for range 2 {
+			var got []string
+			for m := range headers {
+				text, err := io.ReadAll(m)
+				got = append(got, fmt.Sprintf("%d %q %v", m.Number, text, err))
+			}
+			if want := []string{`4 "Subject: 1\r\n\r\n" <nil>`, `2 "" server refused TOP 2 0: "what"`}; !slices.Equal(got, want) {
+				t.Errorf("%s: got %q", name, got)
+			}
+		}
+		if err := s.Noop(); err != nil {
+			t.Errorf("%s: afterwards: %v", name, err)
+		}
+		s.Close()
+	}
+}
+
+// Servers that send the whole message instead of its header do not get far.
+func TestHeaderTooLong(t *testing.T) {
+	line := strings.Repeat("x", 1022) + "\r\n"
+	for lines, long := range map[int]bool{4096: false, 4097: true} {
+		s, c := cannedSession("+OK\r\n" + strings.Repeat(line, lines) + ".\r\n")
+		s.server.MaxMessage = 10 // is for messages
+		for m := range s.Headers([]int{7}) {
+			n, err := io.Copy(io.Discard, m)
+			if n != maxHeader || (err != nil) != long || c.closed != long {
+				t.Errorf("%d lines: %d octets, %v, closed %v", lines, n, err, c.closed)
+			}
+			if long && (!is[*ProtocolError](err) || !strings.Contains(err.Error(), "the header of message 7 is longer than 4194304 octets")) {
+				t.Errorf("got %v", err)
+			}
+		}
+	}
+}
+
 // Bodies left unread, read in part, or copied by WriteTo keep the session in step; a stale reader never claims an end.
 func TestRetrieveUnread(t *testing.T) {
 	for _, begin := range []string{hello, helloPipelining} {

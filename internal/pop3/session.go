@@ -9,11 +9,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"net"
-	"strconv"
 
 	gopop3 "github.com/knadh/go-pop3"
 )
@@ -167,16 +165,6 @@ func (s *Session) Stat() (messages int, octets int64, err error) {
 	return s.parseStat(text)
 }
 
-// Top returns a reader of the headers and the first lines of the body of a message (RFC 1939 section 7). The reader
-// obeys the rules of a Message's; what is left unread is drained by the next command.
-func (s *Session) Top(number, lines int) (io.Reader, error) {
-	if _, err := s.command(fmt.Sprintf("TOP %d %d", number, lines)); err != nil {
-		return nil, err
-	}
-	s.current = newBody(s.wire, number, s.server.MaxMessage)
-	return s.current, nil
-}
-
 // Reset takes the marks of deletion off all messages (RSET, RFC 1939 section 5).
 func (s *Session) Reset() error {
 	_, err := s.command("RSET")
@@ -242,11 +230,6 @@ func leadingNumber(b []byte) (number int64, rest []byte, ok bool) {
 		number = number*10 + digit
 	}
 	return number, b[i:], i > 0
-}
-
-// numbered is a command with a message number.
-func numbered(verb string, number int) string {
-	return verb + " " + strconv.Itoa(number)
 }
 
 // refusal gives the *ReplyError in err its whole command, and returns nil when err is something else.

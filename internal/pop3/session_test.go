@@ -65,12 +65,10 @@ func TestWholeSession(t *testing.T) {
 			t.Errorf("Retrieve: %d, %v, %q, %v", m.Number, m.Err, text, err)
 		}
 	}
-	top, err := s.Top(2, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text, err := io.ReadAll(top); string(text) != "Subject: x\r\n\r\n" || err != nil {
-		t.Errorf("Top: %q, %v", text, err)
+	for m := range s.Headers([]int{2}) {
+		if text, err := io.ReadAll(m); m.Number != 2 || m.Err != nil || string(text) != "Subject: x\r\n\r\n" || err != nil {
+			t.Errorf("Headers: %d, %v, %q, %v", m.Number, m.Err, text, err)
+		}
 	}
 	for n, err := range s.Delete([]int{1}) {
 		if n != 1 || err != nil {
@@ -156,7 +154,7 @@ C: RSET
 S: -ERR
 C: NOOP
 S: -ERR bell`+"\a"+` [AUTH] later
-C: TOP 3 5
+C: TOP 3 0
 S: -ERR [no code] x
 C: NOOP
 S: +OK
@@ -164,7 +162,12 @@ C: QUIT
 S: -ERR [SYS/TEMP] cannot expunge
 `)
 	stat := func() error { _, _, err := s.Stat(); return err }
-	top := func() error { _, err := s.Top(3, 5); return err }
+	top := func() error {
+		for m := range s.Headers([]int{3}) {
+			return m.Err
+		}
+		return nil
+	}
 	for _, test := range []struct {
 		call      func() error
 		want      ReplyError
@@ -175,7 +178,7 @@ S: -ERR [SYS/TEMP] cannot expunge
 		{stat, ReplyError{"STAT", "SYS/TEMP/QUOTA", "seems empty"}, `server refused STAT: [SYS/TEMP/QUOTA] "seems empty"`, true},
 		{s.Reset, ReplyError{"RSET", "", ""}, `server refused RSET without a reason`, false},
 		{s.Noop, ReplyError{"NOOP", "", "bell\a [AUTH] later"}, `server refused NOOP: "bell\a [AUTH] later"`, false},
-		{top, ReplyError{"TOP 3 5", "", "[no code] x"}, `server refused TOP 3 5: "[no code] x"`, false},
+		{top, ReplyError{"TOP 3 0", "", "[no code] x"}, `server refused TOP 3 0: "[no code] x"`, false},
 		{s.Noop, ReplyError{}, "", false},
 		{s.Quit, ReplyError{"QUIT", "SYS/TEMP", "cannot expunge"}, `server refused QUIT: [SYS/TEMP] "cannot expunge"`, true},
 	} {
@@ -244,17 +247,16 @@ func TestMalformedReplies(t *testing.T) {
 }
 
 // A body that the caller did not read is drained by the next command, and its reader then never claims an end.
-func TestUnreadTopIsDrained(t *testing.T) {
-	s := scripted(t, hello+"C: TOP 1 1\nS: +OK\nS: "+strings.Repeat("long", 50_000)+"\nS: .\nC: NOOP\nS: +OK\n")
-	top, err := s.Top(1, 1)
-	if err != nil {
-		t.Fatal(err)
+func TestUnreadBodyIsDrained(t *testing.T) {
+	s := scripted(t, hello+"C: TOP 1 0\nS: +OK\nS: "+strings.Repeat("long", 50_000)+"\nS: .\nC: NOOP\nS: +OK\n")
+	var header *Message
+	for header = range s.Headers([]int{1}) {
+		header.Read(make([]byte, 10))
 	}
-	top.Read(make([]byte, 10))
 	if err := s.Noop(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := io.Copy(io.Discard, top); n != 0 || !errors.Is(err, errStale) {
+	if n, err := io.Copy(io.Discard, header); n != 0 || !errors.Is(err, errStale) {
 		t.Errorf("stale reader: %d, %v", n, err)
 	}
 }
