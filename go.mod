@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/emersion/go-mbox v1.0.4
 	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6
+	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/knadh/go-pop3 v1.0.1
 	github.com/mattn/go-runewidth v0.0.16
 	github.com/robfig/cron/v3 v3.0.1
