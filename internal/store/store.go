@@ -129,6 +129,13 @@ type Mailbox interface {
 	// well when it is there with the right size.
 	Verify(ctx context.Context, expect []Message, read bool) ([]Finding, error)
 
+	// HeaderSums yields the sums (see [HeaderSum]) of the headers of messages
+	// that lie in this mailbox, to be held against those of a server that has
+	// forgotten what they were called. A message that is not at its place with
+	// its size, or cannot be read, is left out, and so is a header of more
+	// than 1 MiB. Nothing but the headers is read. The first error ends it.
+	HeaderSums(ctx context.Context, messages []Message) iter.Seq2[Header, error]
+
 	// Probe says whether mail can be stored here, as far as one can know
 	// without doing it. It leaves nothing behind. Of a mailbox that does not
 	// exist the nearest folder that does is judged.

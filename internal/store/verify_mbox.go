@@ -99,7 +99,7 @@ func atPlace(f *os.File, size int64, e Message, read bool) (placeState, error) {
 		return inPlace, nil
 	}
 	d := newDigest()
-	if err := copyFramed(d, f, e.Location); err != nil {
+	if err := copyMessage(d, f, e.Location); err != nil {
 		return otherFrame, err
 	}
 	if d.size != e.Size || d.sha256() != e.SHA256 {
@@ -141,15 +141,20 @@ func isFramed(f *os.File, size int64, at Location) (bool, error) {
 	return true, nil
 }
 
-// copyFramed writes the message of a framed place to w, unquoted.
-func copyFramed(w io.Writer, f *os.File, at Location) error {
+// copyMessage writes the message of a framed place to w, unquoted.
+func copyMessage(w io.Writer, f *os.File, at Location) error {
 	r := bufio.NewReaderSize(io.NewSectionReader(f, at.Offset, at.Length), chunkSize)
+	return failed("reading", f.Name(), copyFramed(w, r))
+}
+
+// copyFramed writes the message of a frame to w, unquoted.
+func copyFramed(w io.Writer, r *bufio.Reader) error {
 	if err := skipLine(r); err != nil {
-		return failed("reading", f.Name(), err)
+		return err
 	}
 	u := unquoter{w: w}
 	if _, err := r.WriteTo(&frame{w: &u}); err != nil { // the frame withholds the blank line
-		return failed("reading", f.Name(), err)
+		return err
 	}
 	return u.flush()
 }
@@ -264,7 +269,11 @@ func (m *Mbox) Copy(w io.Writer, at Location) error {
 		return err
 	}
 	if !framed {
-		return failed("reading", f.Name(), fmt.Errorf("no message stands at offset %d: %w", at.Offset, fs.ErrNotExist))
+		return noMessage(f, at)
 	}
-	return copyFramed(w, f, at)
+	return copyMessage(w, f, at)
+}
+
+func noMessage(f *os.File, at Location) error {
+	return failed("reading", f.Name(), fmt.Errorf("no message stands at offset %d: %w", at.Offset, fs.ErrNotExist))
 }
