@@ -30,7 +30,7 @@ var ErrDamaged = errors.New("the file is damaged")
 var ErrBusy = errors.New("another program holds it")
 
 // errReplaced stops whoever would go on to write into a file that nobody will find again.
-var errReplaced = errors.New("the file was removed or replaced while it was in use; bring it back, and start popfetchd anew")
+var errReplaced = errors.New("was removed or replaced while it was in use; bring it back, and start popfetchd anew")
 
 // damaged returns an ErrDamaged that says how it shows, by the first line of detail, and what to do.
 func damaged(detail string) error {

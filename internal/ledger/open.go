@@ -32,7 +32,7 @@ const (
 type Ledger struct {
 	path   string
 	db     *sql.DB
-	opened [2]os.FileInfo // of files, when they were opened
+	opened [2]os.FileInfo // of files, when they were opened for writing
 
 	mu  sync.Mutex
 	ids map[string]int64 // account name to accounts.id
@@ -47,7 +47,7 @@ func Open(path string) (*Ledger, error) {
 		return nil, problem(path, "making a new ledger", err)
 	}
 	// FULL: a transaction that was committed survives a power cut. Immediate: no deadlock between two writers.
-	return open(path, fmt.Sprintf("_txlock=immediate&_pragma=synchronous(FULL)&_pragma=journal_size_limit(%d)", walLimit), upgrade)
+	return open(path, fmt.Sprintf("_txlock=immediate&_pragma=synchronous(FULL)&_pragma=journal_size_limit(%d)", walLimit), (*Ledger).prepare)
 }
 
 // OpenReadOnly opens the ledger at path for reading, also while a daemon writes to it. Where there is none the error is
@@ -60,13 +60,16 @@ func OpenReadOnly(path string) (*Ledger, error) {
 		}
 		return nil, problem(path, "opening it", err)
 	}
-	return open(path, "_pragma=query_only(1)", func(*sql.DB) error {
-		return errors.New("it was written by an older popfetchd; the next run brings it up to date")
+	return open(path, "_pragma=query_only(1)", func(_ *Ledger, version int) error {
+		if version < schemaVersion {
+			return errors.New("it was written by an older popfetchd; the next run brings it up to date")
+		}
+		return nil
 	})
 }
 
-// open opens what is there; older is for one of an older version.
-func open(path, options string, older func(*sql.DB) error) (*Ledger, error) {
+// open opens what is there and examines it; ready does what is left to do with a whole ledger of the version found.
+func open(path, options string, ready func(l *Ledger, version int) error) (*Ledger, error) {
 	if err := looksWhole(path); err != nil {
 		return nil, problem(path, "opening it", err)
 	}
@@ -78,23 +81,31 @@ func open(path, options string, older func(*sql.DB) error) (*Ledger, error) {
 	}
 	db.SetMaxOpenConns(1) // SQLite has one writer; one connection keeps memory and locks plain
 	l := &Ledger{path: path, db: db, ids: map[string]int64{}}
-	if err := l.check(older); err != nil {
+	version, err := examine(db)
+	if err == nil {
+		err = ready(l, version)
+	}
+	if err != nil {
 		_ = db.Close() // nothing is under way
 		return nil, problem(path, "checking it", err)
 	}
 	return l, nil
 }
 
-// check makes sure that this is a whole ledger, of this version, and notes which files it is made of.
-func (l *Ledger) check(older func(*sql.DB) error) error {
-	version, err := examine(l.db)
-	if err == nil && version < schemaVersion {
-		err = older(l.db)
-	}
-	if err != nil {
+// prepare readies a ledger for writing: in WAL mode, of this version. It notes which files it is made of.
+func (l *Ledger) prepare(version int) error {
+	// It is in WAL mode already, unless it is a copy by VACUUM INTO or somebody has changed that. The -wal file comes with
+	// what is read next.
+	if _, err := l.db.Exec("PRAGMA journal_mode=WAL; PRAGMA user_version"); err != nil {
 		return err
 	}
+	if version < schemaVersion {
+		if err := upgrade(l.db); err != nil {
+			return err
+		}
+	}
 	for i, name := range l.files() {
+		var err error
 		if l.opened[i], err = os.Stat(name); err != nil {
 			return err
 		}
@@ -110,7 +121,7 @@ func (l *Ledger) inPlace() error {
 	for i, name := range l.files() {
 		now, err := os.Stat(name)
 		if errors.Is(err, fs.ErrNotExist) || (err == nil && !os.SameFile(now, l.opened[i])) {
-			return errReplaced
+			return fmt.Errorf("%s %w", filepath.Base(name), errReplaced)
 		}
 		if err != nil {
 			return err
