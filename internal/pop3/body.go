@@ -33,16 +33,20 @@ type body struct {
 	err    error // sticky; io.EOF after CRLF.CRLF
 }
 
+// newBody begins to wait for the reply behind a status line.
 func newBody(w *wire, number int, limit int64) *body {
 	if limit <= 0 {
 		limit = math.MaxInt64
 	}
+	w.await()
 	return &body{wire: w, number: number, limit: limit, left: limit, bol: true}
 }
 
 // newHeader is newBody for the answer to TOP.
 func newHeader(w *wire, number int) *body {
-	return &body{wire: w, number: number, header: true, limit: maxHeader, left: maxHeader, bol: true}
+	b := newBody(w, number, maxHeader)
+	b.header = true
+	return b
 }
 
 // Read returns io.EOF only after CRLF.CRLF, io.ErrUnexpectedEOF (wrapped) when the connection ends before, and an
@@ -137,6 +141,7 @@ func (b *body) scan() error {
 			if err := b.wire.fill(); err != nil { // too little to tell
 				return err
 			}
+			b.wire.renew(len(b.wire.buffered()) - len(data))
 		case b.bol && data[0] == '.' && (b.begun || data[1] == '.'):
 			b.wire.take(1)
 			b.bol, b.begun = false, true

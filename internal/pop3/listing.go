@@ -326,11 +326,13 @@ func (d *damage) err() error {
 // lines reads the lines of a multi-line reply, at most limit of them, without CRLF and stuffing. Lines are valid
 // only within each. An error of each ends the session.
 func (s *Session) lines(limit int, each func(line []byte) error) error {
+	s.wire.await()
 	for n := 0; ; n++ {
 		line, err := s.wire.line(maxListLine)
 		if err != nil {
 			return err
 		}
+		s.wire.renew(len(line) + len("\r\n"))
 		if len(line) > 0 && line[0] == '.' {
 			if line = line[1:]; len(line) == 0 {
 				return nil

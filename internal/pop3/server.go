@@ -32,7 +32,7 @@ type Server struct {
 	TLS        TLSMode             // must be set
 	RootCAs    *x509.CertPool      // whose certificates are trusted; nil: the system's
 	PinSHA256  [][sha256.Size]byte // when set, only a leaf certificate with one of these hashes (of its DER) is trusted, and nothing else is asked of it
-	Timeout    time.Duration       // for each dial, handshake, read and write; 0 means 5 minutes
+	Timeout    time.Duration       // for each dial, handshake, write and line; a list or message must come at 64 octets a second besides; 0 means 5 minutes
 	Pipelining bool                // send commands ahead when the server announces PIPELINING after login
 	MaxMessage int64               // octets of a message as it is without stuffing; 0: no limit; a longer body ends the session with ErrMessageTooLarge
 }

@@ -12,6 +12,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"time"
 
 	gopop3 "github.com/knadh/go-pop3"
 )
@@ -187,7 +188,7 @@ func (s *Session) Quit() error {
 	if _, err := s.command("QUIT"); err != nil {
 		return err
 	}
-	s.wire.setDeadline()
+	s.wire.setDeadline(time.Now(), s.wire.timeout)
 	s.wire.Conn.Close() // politely, with TLS's close_notify; the answer has come, nothing depends on it
 	return nil
 }

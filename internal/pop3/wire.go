@@ -21,24 +21,33 @@ const (
 
 	// maxGathered bounds the commands that wait to be written. The window of retrieve.go keeps below it.
 	maxGathered = 16 << 10
+
+	// minRate is how many octets a second a list or a message must bring on average: half of what a line of 1200 baud
+	// carries, and enough that a server cannot hold a session for years by an octet now and then.
+	minRate = 64
 )
 
 // A wire is the net.Conn that go-pop3 talks through. It gives the library one status line at a time and
 // keeps everything behind that line in its own buffer, where our readers of bodies and lists go on.
 //
-// The wire sets a deadline before each read and write, gathers writes until a read would block, and
-// remembers its first error: from then on the connection is closed and every call returns that error.
+// The wire gathers writes until a read would block, and remembers its first error: from then on the connection is
+// closed and every call returns that error.
+//
+// Its time is bounded. A write may take the timeout. For replies there is patience, which waiting uses up and which is never
+// more than the timeout: a line must come whole in it; each line of a list and each octet of a message renews
+// it by the time that they may take at minRate. Only waiting counts, not what our side does between two reads.
 type wire struct {
 	net.Conn               // TCP, or TLS over it
 	raw      net.Conn      // the TCP connection: closing it never waits, as closing TLS may
 	address  string        // for errors
-	timeout  time.Duration // for each read and write
+	timeout  time.Duration // for a write, and the most patience
 	cause    func() error  // why the session's context ended; nil while it has not
 
 	buf         []byte
-	start, end  int    // buf[start:end] was received and not yet taken
-	gathered    []byte // written and not yet sent
-	statusText  []byte // text of the last status line, behind +OK or -ERR
+	start, end  int           // buf[start:end] was received and not yet taken
+	patience    time.Duration // how long the next read may wait
+	gathered    []byte        // written and not yet sent
+	statusText  []byte        // text of the last status line, behind +OK or -ERR
 	secrets     []string
 	err         error
 	interrupted bool // the error is the connection's end, as opposed to silence or nonsense
@@ -60,6 +69,12 @@ func (w *wire) fail(err error) error {
 	return w.err
 }
 
+// What the wire does when an error of the connection comes.
+const (
+	reading = "read from"
+	writing = "write to"
+)
+
 // failTransport is fail for an error of the connection, which it explains.
 func (w *wire) failTransport(doing string, err error) error {
 	switch cause := w.cause(); {
@@ -71,10 +86,21 @@ func (w *wire) failTransport(doing string, err error) error {
 		w.interrupted = true
 		return w.fail(fmt.Errorf("%s closed the connection: %w", w.address, io.ErrUnexpectedEOF))
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return w.fail(fmt.Errorf("%s was silent for %s: %w", w.address, w.timeout, err))
+		return w.fail(fmt.Errorf("%s %s: %w", w.address, w.lateness(doing), err))
 	}
 	w.interrupted = true
 	return w.fail(fmt.Errorf("%s %s: %w", doing, w.address, err))
+}
+
+// lateness says how the server outlasted a deadline. Whoever sent something since the wait began was not silent.
+func (w *wire) lateness(doing string) string {
+	switch {
+	case doing == writing:
+		return fmt.Sprintf("took no command for %s", w.timeout)
+	case w.patience < w.timeout:
+		return fmt.Sprintf("is too slow: it has %s for a line, and in a longer reply a second for each %d octets", w.timeout, minRate)
+	}
+	return fmt.Sprintf("was silent for %s", w.timeout)
 }
 
 // hide keeps a secret out of every later error, also when the server echoes it.
@@ -122,9 +148,9 @@ func (w *wire) flush() error {
 	if len(w.gathered) == 0 {
 		return nil
 	}
-	w.setDeadline()
+	w.setDeadline(time.Now(), w.timeout)
 	if _, err := w.Conn.Write(w.gathered); err != nil {
-		return w.failTransport("write to", err)
+		return w.failTransport(writing, err)
 	}
 	clear(w.gathered) // it may have held a password
 	w.gathered = w.gathered[:0]
@@ -132,11 +158,19 @@ func (w *wire) flush() error {
 }
 
 // setDeadline sets the deadline for reading and writing: a TLS read may have to write (a key update, an alert).
-func (w *wire) setDeadline() {
-	w.Conn.SetDeadline(time.Now().Add(w.timeout)) // fails only on a closed connection, as the next call will
+func (w *wire) setDeadline(now time.Time, wait time.Duration) {
+	w.Conn.SetDeadline(now.Add(wait)) // fails only on a closed connection, as the next call will
 }
 
-// fill waits for more bytes, having sent what was gathered.
+// await begins the wait for a status line, or for what follows one.
+func (w *wire) await() { w.patience = w.timeout }
+
+// renew gives the patience back that n octets of a longer reply are worth.
+func (w *wire) renew(n int) {
+	w.patience = min(w.patience+time.Duration(n)*(time.Second/minRate), w.timeout)
+}
+
+// fill waits for more bytes as long as patience lasts, having sent what was gathered.
 // It must not be called with a full buffer; no caller needs more than a line or four octets at once.
 func (w *wire) fill() error {
 	if err := w.flush(); err != nil {
@@ -144,12 +178,14 @@ func (w *wire) fill() error {
 	}
 	copy(w.buf, w.buf[w.start:w.end])
 	w.start, w.end = 0, w.end-w.start
-	w.setDeadline()
+	start := time.Now()
+	w.setDeadline(start, w.patience)
 	n, err := w.Conn.Read(w.buf[w.end:])
 	w.end += n
 	if n == 0 && err != nil {
-		return w.failTransport("read from", err)
+		return w.failTransport(reading, err)
 	}
+	w.patience -= time.Since(start)
 	return nil
 }
 
@@ -193,6 +229,7 @@ func (w *wire) line(limit int) ([]byte, error) {
 // Read gives go-pop3 exactly one status line, +OK or -ERR in upper case (RFC 1939 section 3), and remembers its text.
 // Anything else is a ProtocolError; the library would take an empty line for success.
 func (w *wire) Read(p []byte) (int, error) {
+	w.await()
 	line, err := w.peekLine(maxStatusLine)
 	if err != nil {
 		return 0, err
@@ -223,6 +260,7 @@ func cutStatus(line []byte) (text []byte, ok bool) {
 
 // challenge takes a SASL challenge, "+ " and base64 (RFC 5034 section 4), if that is what comes next, and returns the base64.
 func (w *wire) challenge() (challenge string, found bool, err error) {
+	w.await()
 	line, err := w.peekLine(maxStatusLine)
 	if err != nil || len(line) == 0 || line[0] != '+' || (len(line) > 1 && line[1] != ' ') {
 		return "", false, err
