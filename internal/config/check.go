@@ -216,6 +216,9 @@ func checkPolicy(s *section, a Account) {
 	if s.given("delete_after") && s.fine("delete_after") && a.Policy != Delete {
 		s.fail("delete_after", "works with policy: delete only; remove it, or set that")
 	}
+	if a.DeleteMissing && a.Policy != Delete {
+		s.fail("delete_missing", "works with policy: delete only; remove it, or set that")
+	}
 	if a.Recent && a.Policy == Delete {
 		s.fail("policy", "mail is not to be deleted in Gmail's recent mode; use keep, or remove recent: true")
 	}

@@ -69,6 +69,9 @@ type Account struct {
 	// DeleteAfter is how long a message stays on the server before policy
 	// Delete removes it; 0, the default, removes it once it is stored here.
 	DeleteAfter time.Duration
+	// DeleteMissing lets Delete remove messages from the server, later than
+	// at once, whose copies here were moved, changed or deleted meanwhile.
+	DeleteMissing bool
 	// Access says where to begin; AllMail by default.
 	Access Access
 	// Recent is Gmail's recent mode: the last 30 days, whoever fetched them.

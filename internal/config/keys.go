@@ -46,6 +46,7 @@ func accountKeys() []key[Account] {
 		{"auth", scalar(oneOf("auto", "user", "plain"), func(a *Account) *string { return &a.Auth })},
 		{"policy", scalar(oneOf(Keep, MarkRead, Archive, Delete), func(a *Account) *Policy { return &a.Policy })},
 		{"delete_after", scalar(ParseDuration, func(a *Account) *time.Duration { return &a.DeleteAfter })},
+		{"delete_missing", scalar(parseBool, func(a *Account) *bool { return &a.DeleteMissing })},
 		{"access", scalar(oneOf(AllMail, FromNowOn), func(a *Account) *Access { return &a.Access })},
 		{"recent", scalar(parseBool, func(a *Account) *bool { return &a.Recent })},
 		{"max_message_size", scalar(ParseSize, func(a *Account) *int64 { return &a.MaxMessageSize })},
