@@ -87,12 +87,3 @@ func (r *run) judgeLogin(session *pop3.Session, err error) error {
 	}
 	return &sortedError{Refused, fmt.Errorf("%w; %s", err, advice)}
 }
-
-// judgeListing tells a server that has no unique ids from one that did not list them now.
-func judgeListing(session *pop3.Session, err error) error {
-	var reply *pop3.ReplyError
-	if !errors.As(err, &reply) || reply.Command != "UIDL" || !session.Capabilities().Known() || session.Capabilities().Has("UIDL") {
-		return err
-	}
-	return &sortedError{Configuration, fmt.Errorf("%w; it has no UIDL (RFC 1939 §7), without which nobody knows what is new: ask the provider, or remove the account", err)}
-}

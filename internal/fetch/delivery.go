@@ -33,7 +33,9 @@ type delivery struct {
 	mailbox store.Mailbox
 	batch   *batch
 	commit  chan commitResult // of the batch being committed; nil when there is none
+	copies  copies            // what is not to be stored a second time
 	stored  []int             // indices of the messages that are durable and remembered
+	matches []match           // messages that are here already
 	err     error             // the first trouble on this side: disk, lock or ledger, never the server's
 }
 
@@ -57,11 +59,16 @@ func (d *delivery) add(ctx context.Context, index int, key ledger.Key, message i
 		return d.fail(err)
 	}
 	id := store.NewID(d.run.account.Name, key.UID, key.ListedSize, key.Occurrence)
-	if _, err := d.batch.Add(id, message); err != nil {
+	added, err := d.batch.Add(id, message)
+	if err != nil {
 		if KindOf(err) == Local {
 			return d.fail(err)
 		}
 		return err
+	}
+	if here, ok := d.copies.take(added.SHA256); ok {
+		d.matches = append(d.matches, match{index, here})
+		return d.fail(d.batch.Drop())
 	}
 	d.batch.indices = append(d.batch.indices, index)
 	d.batch.keys = append(d.batch.keys, key)
@@ -115,7 +122,7 @@ func (d *delivery) move(path string) error {
 func (d *delivery) handOver(ctx context.Context) error {
 	full := d.batch
 	d.batch = nil
-	if err := d.wait(); err != nil {
+	if err := d.wait(); err != nil || full.Len() == 0 {
 		return cmp.Or(err, full.Discard())
 	}
 	d.commit = make(chan commitResult, 1)
@@ -151,6 +158,7 @@ func (d *delivery) wait() error {
 	}
 	d.stored = append(d.stored, result.batch.indices...)
 	d.run.report.Stored += len(result.batch.indices)
+	d.run.booked += len(result.batch.indices)
 	d.run.report.Bytes += result.bytes
 	return nil
 }

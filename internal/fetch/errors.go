@@ -69,7 +69,7 @@ func KindOf(err error) Kind {
 		return sorted.kind
 	case errors.As(err, &secret), errors.As(err, &file), errors.As(err, &credentials):
 		return Configuration
-	case errors.Is(err, store.ErrLocked), errors.Is(err, errStopped):
+	case errors.Is(err, store.ErrLocked), errors.Is(err, ledger.ErrBusy), errors.Is(err, errStopped):
 		return Temporary
 	case errors.As(err, &disk), errors.As(err, &memory), errors.As(err, &path):
 		return Local

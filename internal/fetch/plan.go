@@ -17,6 +17,11 @@ type rules struct {
 	window         bool          // the server lists a part of its mail: what is not listed is not gone, and UIDs are never used again
 }
 
+// due says that the time of a message on the server is over.
+func (r rules) due(state ledger.State, now time.Time) bool {
+	return r.delete && state.Stored && !now.Before(state.StoredAt.Add(r.deleteAfter))
+}
+
 // plan is what to do about a listing. Its numbers are indices into the listing.
 type plan struct {
 	fetch    []int // never stored, and no reason to wait
@@ -26,7 +31,6 @@ type plan struct {
 	tooLarge []int // never stored, over max_message_size
 	waiting  []int // never stored, failed before, tried again later
 	setAside []int // never stored, failed too often
-	relisted int   // known, and deleted on the server before: perhaps others that were given their UIDs
 }
 
 // identify gives every listed message its key. Occurrences count within equal UID and size, so that when one of two
@@ -57,23 +61,19 @@ func makePlan(keys []ledger.Key, states []ledger.State, rules rules, now time.Ti
 		switch failure := state.Failure; {
 		case state.Known:
 			p.known++
-			due := rules.delete && state.Stored && !now.Before(state.StoredAt.Add(rules.deleteAfter))
-			switch {
-			case due && state.Deletion == ledger.Deleted && !rules.window:
-				p.relisted++ // RFC 1939 §7 lets a UID be used again once its message is gone: that one is not deleted unseen
-			case due:
+			if rules.due(state, now) {
 				p.remove = append(p.remove, i)
 			}
 		case rules.maxMessageSize > 0 && keys[i].ListedSize > rules.maxMessageSize:
 			p.tooLarge = append(p.tooLarge, i)
 		case failure == nil || failure.Reason == ledger.TooLarge: // the limit is gone, or was raised
 			p.fetch = append(p.fetch, i)
-		case failure.Reason == ledger.Broken:
-			p.suspects = append(p.suspects, i)
 		case failure.NextAt.IsZero():
 			p.setAside = append(p.setAside, i)
 		case now.Before(failure.NextAt) && failure.NextAt.Sub(now) <= longestWait: // longer ones come of a clock that went wrong
 			p.waiting = append(p.waiting, i)
+		case failure.Reason == ledger.Broken:
+			p.suspects = append(p.suspects, i)
 		default:
 			p.fetch = append(p.fetch, i)
 		}

@@ -47,7 +47,9 @@ func TestMakePlan(t *testing.T) {
 		"refused, due":                        {failed(ledger.Refused, now), keep, plan{fetch: one}},
 		"refused, due, and too large":         {failed(ledger.Refused, now), small, plan{tooLarge: one}},
 		"set aside":                           {failed(ledger.Refused, time.Time{}), keep, plan{setAside: one}},
-		"broke the line":                      {failed(ledger.Broken, now.Add(time.Hour)), keep, plan{suspects: one}},
+		"broke the line, waiting":             {failed(ledger.Broken, now.Add(time.Second)), keep, plan{waiting: one}},
+		"broke the line, due":                 {failed(ledger.Broken, now), keep, plan{suspects: one}},
+		"broke the line, set aside":           {failed(ledger.Broken, time.Time{}), keep, plan{setAside: one}},
 		"stored, kept":                        {stored(time.Hour, ledger.Kept), keep, known},
 		"stored, however large":               {stored(time.Hour, ledger.Kept), small, known},
 		"stored, to be deleted":               {stored(0, ledger.Kept), remove, gone},
@@ -55,9 +57,7 @@ func TestMakePlan(t *testing.T) {
 		"stored, pending, policy keep":        {stored(0, ledger.Pending), keep, known},
 		"stored, not long enough ago":         {stored(time.Hour-1, ledger.Kept), removeLater, known},
 		"stored long enough ago":              {stored(time.Hour, ledger.Kept), removeLater, gone},
-		"stored, listed after deletion":       {stored(time.Hour, ledger.Deleted), remove, plan{known: 1, relisted: 1}},
-		"the same, of a window":               {stored(time.Hour, ledger.Deleted), rules{delete: true, window: true}, gone},
-		"the same, policy keep":               {stored(time.Hour, ledger.Deleted), keep, known},
+		"deleted, of a window":                {stored(time.Hour, ledger.Deleted), rules{delete: true, window: true}, gone},
 		"already had":                         {had, keep, known},
 		"already had, policy delete":          {had, remove, known},
 	} {
@@ -72,7 +72,7 @@ func TestMakePlan(t *testing.T) {
 func TestSuspectsInTurn(t *testing.T) {
 	states := make([]ledger.State, 4)
 	for i, attempts := range []int{3, 1, 2, 1} {
-		states[i].Failure = &ledger.Failure{Reason: ledger.Broken, Attempts: attempts}
+		states[i].Failure = &ledger.Failure{Reason: ledger.Broken, Attempts: attempts, NextAt: time.Unix(1, 0)}
 	}
 	if got := makePlan(make([]ledger.Key, 4), states, rules{}, time.Now()).suspects; !reflect.DeepEqual(got, []int{1, 3, 2, 0}) {
 		t.Errorf("in the order %v", got)

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -8,7 +9,6 @@ import (
 
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/ledger"
-	"github.com/popfetchd/popfetchd/internal/pop3"
 )
 
 // Preview is what a run would do now.
@@ -71,50 +71,49 @@ func (r *run) inspect(ctx context.Context) (Inspection, error) {
 	if i.Messages, i.Octets, err = session.Stat(); err != nil {
 		return i, err
 	}
-	listing, err := session.Listing()
+	drop, err := r.ask(session)
 	if err != nil {
-		return i, judgeListing(session, err)
+		return i, err
 	}
-	if i.Preview, err = r.foresee(listing); err != nil {
+	if i.Preview, err = r.foresee(drop); err != nil {
 		return i, err
 	}
 	r.doing = "ending the session"
-	return i, session.Quit()
+	return i, cmp.Or(session.Quit(), drop.damage)
 }
 
 // foresee plans as list does, without writing anything.
-func (r *run) foresee(listing []pop3.Entry) (Preview, error) {
-	keys := identify(listing)
-	states, baseline, err := r.recall(keys)
+func (r *run) foresee(drop *maildrop) (Preview, error) {
+	baseline, err := r.recall(drop)
 	if err != nil {
 		return Preview{}, err
 	}
-	p := Preview{Listed: len(listing), Deletes: r.deletesAtOnce()}
+	p := Preview{Listed: len(drop.keys) + drop.leftOut, Deletes: r.deletesAtOnce()}
 	if r.account.Access == config.FromNowOn && !baseline {
-		p.Known = len(listing)
+		p.Known = len(drop.keys)
 		return p, nil
 	}
-	plan := makePlan(keys, states, rulesOf(r.account), r.Now())
+	plan := makePlan(drop.keys, drop.states, rulesOf(r.account), r.Now())
 	p.Known, p.ToDelete, p.TooLarge, p.Waiting, p.SetAside = plan.known, len(plan.remove), len(plan.tooLarge), len(plan.waiting), len(plan.setAside)
 	for _, indices := range [][]int{plan.fetch, plan.suspects} {
 		p.ToFetch += len(indices)
 		for _, index := range indices {
-			p.FetchBytes += listing[index].Size
+			p.FetchBytes += drop.listing[index].Size
 		}
 	}
 	return p, nil
 }
 
 // recall asks the ledger, where there is one.
-func (r *run) recall(keys []ledger.Key) (states []ledger.State, baseline bool, err error) {
+func (r *run) recall(drop *maildrop) (baseline bool, err error) {
 	if r.Ledger == nil {
-		return make([]ledger.State, len(keys)), false, nil
+		drop.states = make([]ledger.State, len(drop.keys))
+		return false, nil
 	}
 	if baseline, err = r.Ledger.HasBaseline(r.account.Name); err != nil {
-		return nil, false, err
+		return false, err
 	}
-	states, err = r.recognise(keys)
-	return states, baseline, err
+	return baseline, r.recognise(drop)
 }
 
 // ProbeMailbox says whether the account's mail can be stored, as far as one can tell without storing any.

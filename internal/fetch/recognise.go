@@ -1,37 +1,43 @@
 package fetch
 
-import "github.com/popfetchd/popfetchd/internal/ledger"
+import (
+	"strings"
 
-// recognise returns what the ledger knows of each listed message. Where one of several with the same UID and size was
+	"github.com/popfetchd/popfetchd/internal/ledger"
+)
+
+// recognise fills in what the ledger knows of each listed message. Where one of several with the same UID and size was
 // deleted, the others move up in the listing: it changes their keys back to those under which they were stored.
-func (r *run) recognise(keys []ledger.Key) ([]ledger.State, error) {
-	states, err := r.Ledger.States(r.account.Name, keys)
+func (r *run) recognise(drop *maildrop) (err error) {
+	drop.states, err = r.Ledger.States(r.account.Name, drop.keys)
 	if err != nil || rulesOf(r.account).window {
-		return states, err
+		return err
 	}
 	var moved []int // perhaps: all that seem to be deleted already
-	for index, state := range states {
+	for index, state := range drop.states {
 		if state.Deletion == ledger.Deleted || state.Deletion == ledger.Gone {
 			moved = append(moved, index)
 		}
 	}
 	if len(moved) == 0 {
-		return states, nil
+		return nil
 	}
-	return states, r.moveBack(keys, states, moved)
+	return r.moveBack(drop, moved)
 }
 
 // moveBack looks for the messages at moved under higher occurrences than are listed, where one may be known that is to be
-// on the server still. What is not found stays what it seems to be.
-func (r *run) moveBack(keys []ledger.Key, states []ledger.State, moved []int) error {
-	next := make(map[ledger.Key]int, len(keys)) // the occurrence to try
-	for _, key := range keys {
+// on the server still. Otherwise one whose deletion the server confirmed cannot be the message that is listed, or the server
+// took that back: RFC 1939 §7 lets a UID be used again once its message is gone. It is fetched under the next key, and
+// held against those before it.
+func (r *run) moveBack(drop *maildrop, moved []int) error {
+	next := make(map[ledger.Key]int, len(drop.keys)) // the occurrence to try
+	for _, key := range drop.keys {
 		next[alike(key)]++
 	}
 	for len(moved) > 0 {
 		candidates := make([]ledger.Key, len(moved))
 		for i, index := range moved {
-			candidates[i] = alike(keys[index])
+			candidates[i] = alike(drop.keys[index])
 			candidates[i].Occurrence = next[candidates[i]]
 			next[alike(candidates[i])]++
 		}
@@ -41,15 +47,29 @@ func (r *run) moveBack(keys []ledger.Key, states []ledger.State, moved []int) er
 		}
 		var further []int
 		for i, index := range moved {
-			switch {
-			case !found[i].Known:
+			switch deleted := drop.states[index].Deletion == ledger.Deleted; {
 			case found[i].Deletion == ledger.Deleted, found[i].Deletion == ledger.Gone:
 				further = append(further, index)
-			default:
-				keys[index], states[index] = candidates[i], found[i]
+			case found[i].Known:
+				drop.keys[index], drop.states[index] = candidates[i], found[i]
+			case deleted:
+				if !strings.HasPrefix(candidates[i].UID, headerUID) { // a header comes again with the next message like it
+					drop.again = append(drop.again, earlier(candidates[i])...)
+				}
+				drop.keys[index], drop.states[index] = candidates[i], found[i]
 			}
 		}
 		moved = further
 	}
 	return nil
+}
+
+// earlier returns the keys of lower occurrence.
+func earlier(key ledger.Key) []ledger.Key {
+	keys := make([]ledger.Key, key.Occurrence)
+	for i := range keys {
+		keys[i] = key
+		keys[i].Occurrence = i
+	}
+	return keys
 }

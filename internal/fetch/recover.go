@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/popfetchd/popfetchd/internal/ledger"
 	"github.com/popfetchd/popfetchd/internal/store"
@@ -67,49 +68,51 @@ func (r *run) finishAppend(ctx context.Context, intent ledger.Intent) error {
 	return r.Ledger.Commit(intent.Account, intent.Messages, intent.ID)
 }
 
-// adopt looks for listed messages that are in a mailbox already but not in the ledger, where a run did not end cleanly
-// or the account is new to the ledger, and remembers them. It also clears away what such a run left half done. An empty
-// listing proves nothing (a server in trouble shows one): then the next run looks.
-func (r *run) adopt(keys []ledger.Key) error {
-	paths, err := r.Ledger.Unsettled(r.account.Name)
-	if err != nil || len(keys) == 0 {
+// adopt looks for listed messages that are in a mailbox already but not in the ledger, and remembers them: where a run
+// did not end cleanly or the account is new to the ledger, and, since file names tell and it is soon done, always in the
+// Maildir that new mail goes to: the ledger may come from a backup. It also clears away what an unclean end left half
+// done. An empty listing proves nothing (a server in trouble shows one): then the next run looks.
+func (r *run) adopt(drop *maildrop) error {
+	unsettled, err := r.Ledger.Unsettled(r.account.Name)
+	if err != nil || len(drop.keys) == 0 {
 		return err
 	}
-	if len(paths) == 0 {
-		r.settled = true
-		return nil
-	}
-	strangers, err := r.strangers(keys)
-	if err != nil {
-		return err
+	strangers := drop.strangers(r.account.Name)
+	paths := unsettled
+	if here := r.account.Mailbox().At(r.Now()); r.account.Maildir != "" && len(strangers) > 0 && !slices.Contains(paths, here) && exists(here) {
+		paths = append(slices.Clip(paths), here)
 	}
 	r.settled = false
 	for _, path := range paths {
 		r.doing = "looking for mail that is there already in " + path
-		if err := r.adoptFrom(path, strangers); err != nil {
+		if err := r.adoptFrom(path, drop, strangers); err != nil {
 			return err
 		}
 	}
 	r.settled = true
+	if len(unsettled) == 0 {
+		return nil
+	}
 	return r.Ledger.Settle(r.account.Name)
 }
 
-// strangers returns the listed keys that the ledger does not know, by the identity that file names carry.
-func (r *run) strangers(keys []ledger.Key) (map[store.ID]ledger.Key, error) {
-	states, err := r.Ledger.States(r.account.Name, keys)
-	if err != nil {
-		return nil, err
-	}
-	strangers := map[store.ID]ledger.Key{}
-	for i, key := range keys {
-		if !states[i].Known {
-			strangers[store.NewID(r.account.Name, key.UID, key.ListedSize, key.Occurrence)] = key
-		}
-	}
-	return strangers, nil
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
-func (r *run) adoptFrom(path string, strangers map[store.ID]ledger.Key) error {
+// strangers returns the indices of messages that the ledger does not know, by the identity that file names carry.
+func (d *maildrop) strangers(account string) map[store.ID]int {
+	strangers := map[store.ID]int{}
+	for i, key := range d.keys {
+		if !d.states[i].Known {
+			strangers[store.NewID(account, key.UID, key.ListedSize, key.Occurrence)] = i
+		}
+	}
+	return strangers
+}
+
+func (r *run) adoptFrom(path string, drop *maildrop, strangers map[store.ID]int) error {
 	mailbox, err := r.openExisting(path, r.account.Name)
 	if errors.Is(err, fs.ErrNotExist) { // interrupted before it was made; there may be something to sweep all the same
 		mailbox, err = r.open(path)
@@ -127,11 +130,19 @@ func (r *run) adoptFrom(path string, strangers map[store.ID]ledger.Key) error {
 	}
 	keys := make([]ledger.Key, len(found))
 	for i, m := range found {
-		keys[i] = strangers[m.ID]
+		keys[i] = drop.keys[strangers[m.ID]]
+	}
+	rows := r.rows(found, keys)
+	if err := r.Ledger.Commit(r.account.Name, rows, 0); err != nil {
+		return err
+	}
+	for i, m := range found {
+		drop.states[strangers[m.ID]] = ledger.State{Known: true, Stored: true, StoredAt: rows[i].StoredAt, Deletion: rows[i].Deletion}
 		delete(strangers, m.ID)
 	}
+	r.booked += len(found)
 	r.log.Info("found mail that is there already: not fetched again", "mailbox", path, "messages", len(found))
-	return r.Ledger.Commit(r.account.Name, r.rows(found, keys), 0)
+	return nil
 }
 
 // openExisting opens the mailbox at path as what it is, whatever the configuration says by now.

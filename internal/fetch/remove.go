@@ -1,9 +1,11 @@
 package fetch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/ledger"
@@ -12,8 +14,11 @@ import (
 
 // finish deletes on the server what may go, and ends the session so that it counts. Only now, with everything that was
 // retrieved durable and remembered, is QUIT sent: it is a commit on the server too (RFC 1939 §6 and §8).
-func (r *run) finish(session *pop3.Session, drop *maildrop, stored []int) error {
-	due := slices.Clone(drop.plan.remove)
+func (r *run) finish(ctx context.Context, session *pop3.Session, drop *maildrop, stored []int) error {
+	due, err := r.safe(ctx, drop, append(slices.Clone(drop.plan.remove), r.due(drop)...))
+	if err != nil {
+		return err
+	}
 	if r.deletesAtOnce() {
 		due = append(due, stored...)
 	}
@@ -29,8 +34,35 @@ func (r *run) finish(session *pop3.Session, drop *maildrop, stored []int) error 
 		}
 		return fmt.Errorf("%d deletions are not confirmed and will be sent again: %w", len(accepted), err)
 	}
+	r.quits++
 	r.report.Deleted += len(accepted)
-	return r.Ledger.SetDeletion(r.account.Name, accepted, ledger.Deleted)
+	return r.confirm(drop, accepted)
+}
+
+// due returns the messages that turned out to be here already and whose time on the server is over.
+func (r *run) due(drop *maildrop) (due []int) {
+	for _, index := range drop.matched {
+		if rulesOf(r.account).due(drop.states[index], r.began) {
+			due = append(due, index)
+		}
+	}
+	return due
+}
+
+// confirm notes that the server confirmed deletions. What a server without UIDL and TOP did not list again by then is gone.
+func (r *run) confirm(drop *maildrop, accepted []ledger.Key) error {
+	if err := r.Ledger.SetDeletion(r.account.Name, accepted, ledger.Deleted); err != nil || !r.deletesAtOnce() {
+		return err
+	}
+	unconfirmed, err := r.unconfirmed()
+	if err != nil {
+		return err
+	}
+	keys := make([]ledger.Key, len(unconfirmed))
+	for i, m := range unconfirmed {
+		keys[i] = m.Key
+	}
+	return r.Ledger.SetDeletion(r.account.Name, missing(keys, drop.keys), ledger.Gone)
 }
 
 // remove sends DELE for the messages at due, after the ledger has noted that they are to go, and returns the keys of
@@ -99,14 +131,14 @@ func alike(key ledger.Key) ledger.Key {
 
 // reconcile brings the ledger's notes on deletions and failures up to what the listing and the policy say now.
 func (r *run) reconcile(drop *maildrop) error {
-	pending, err := r.Ledger.Deletions(r.account.Name, ledger.Pending)
+	unfinished, err := r.unfinished()
 	if err != nil {
 		return err
 	}
 	if r.account.Policy != config.Delete { // the user has changed the policy since
-		err = r.Ledger.SetDeletion(r.account.Name, pending, ledger.Kept)
+		err = r.Ledger.SetDeletion(r.account.Name, unfinished, ledger.Kept)
 	} else { // what is no longer listed is gone, it seems: the answer to the QUIT that deleted it was lost
-		err = r.Ledger.SetDeletion(r.account.Name, missing(pending, drop.keys), ledger.Gone)
+		err = r.Ledger.SetDeletion(r.account.Name, missing(unfinished, drop.keys), ledger.Gone)
 	}
 	if err != nil || r.account.Provider == "gmail" { // Gmail lists a window: what is missing there may come back
 		return err
@@ -120,6 +152,17 @@ func (r *run) reconcile(drop *maildrop) error {
 		failed[i] = f.Key
 	}
 	return r.Ledger.Forget(r.account.Name, missing(failed, drop.keys))
+}
+
+// unfinished returns the deletions that are not confirmed or are held back. UIDs that served once are listed by no server;
+// confirm sees to those.
+func (r *run) unfinished() ([]ledger.Key, error) {
+	pending, err := r.Ledger.Deletions(r.account.Name, ledger.Pending)
+	if err != nil {
+		return nil, err
+	}
+	held, err := r.Ledger.Deletions(r.account.Name, ledger.Held)
+	return slices.DeleteFunc(append(pending, held...), func(key ledger.Key) bool { return strings.HasPrefix(key.UID, onceUID) }), err
 }
 
 // missing returns those of keys that are not listed.

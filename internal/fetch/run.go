@@ -16,8 +16,12 @@ import (
 	"github.com/popfetchd/popfetchd/internal/store"
 )
 
-// maxSessions bounds a run, should a server give a reason for one more session each time.
-const maxSessions = 20
+// maxSessions bounds a run, should a server give a reason for one more session each time, and maxBarren one whose sessions
+// bring nothing.
+const (
+	maxSessions = 20
+	maxBarren   = 3
+)
 
 // run is one run of one account.
 type run struct {
@@ -28,28 +32,20 @@ type run struct {
 	progress Progress
 	doing    string // for the error, should one come
 	report   Report
-	began    time.Time    // the time that all decisions of the run go by
-	counted  []ledger.Key // the messages that are in the report
+	began    time.Time      // the time that all decisions of the run go by
+	counted  []ledger.Key   // the messages that are in the report
+	known    int            // of those, the ones neither new nor skipped
+	culprits []*lostSession // messages that ended a session, and are not stored since
+	damage   error          // of a listing
+	quits    int            // sessions that ended well
+	barren   int            // sessions in a row that were lost before any message was stored
+
+	counting bool // before holds
+	before   int  // rows of the account before this run added any
+	booked   int  // rows that it added
 
 	// settled says that the ledger knows all messages of ours that a mailbox holds. That takes a look first, see adopt.
 	settled bool
-}
-
-// maildrop is what the server listed, and what to do about it. Its slices run in parallel.
-type maildrop struct {
-	listing []pop3.Entry
-	keys    []ledger.Key
-	states  []ledger.State
-	plan    plan
-}
-
-// numbers returns the message numbers, in this session, of the messages at indices.
-func (d *maildrop) numbers(indices []int) []int {
-	numbers := make([]int, len(indices))
-	for i, index := range indices {
-		numbers[i] = d.listing[index].Number
-	}
-	return numbers
 }
 
 // do holds sessions until nothing is left to do: one, as a rule.
@@ -61,13 +57,27 @@ func (r *run) do(ctx context.Context) error {
 	if err := r.finishAppends(ctx); err != nil {
 		return err
 	}
-	for session := range maxSessions {
-		again, err := r.visit(ctx, session == 0)
-		if err != nil || !again {
+	for range maxSessions {
+		again, err := r.visit(ctx)
+		if err != nil {
 			return err
 		}
+		if !again {
+			return r.settleUp()
+		}
 	}
-	return fmt.Errorf("gave up after %d sessions with messages left", maxSessions)
+	return cmp.Or(r.settleUp(), fmt.Errorf("gave up after %d sessions with messages left", maxSessions))
+}
+
+// settleUp says what went wrong in a run that came to its end all the same.
+func (r *run) settleUp() error {
+	if len(r.culprits) > 0 {
+		key := r.culprits[0].key
+		r.doing = fmt.Sprintf("receiving message %q of %d octets", key.UID, key.ListedSize)
+		return r.culprits[0]
+	}
+	r.doing = "adding up"
+	return cmp.Or(r.balance(), r.damage)
 }
 
 // conclude writes the end of the run into the ledger. One that was told to stop is no failure; it has not been, so that
@@ -90,57 +100,67 @@ func (r *run) conclude(ctx context.Context, failed error) error {
 	return cmp.Or(failed, err, r.Ledger.Finish(r.account.Name, r.Now(), problem, r.settled))
 }
 
-// visit holds one session. again says that messages were left for another one: suspects get a session in which nothing
-// else is at stake, neither other messages nor deletions.
-func (r *run) visit(ctx context.Context, first bool) (again bool, err error) {
+// visit holds one session. again says that messages were left for another one: when the connection broke over one of them,
+// the others have a session without it; then it has one in which nothing else is at stake, neither other messages nor
+// deletions.
+func (r *run) visit(ctx context.Context) (again bool, err error) {
 	session, err := r.connect(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer session.Close()
-	drop, err := r.list(session)
+	drop, err := r.list(ctx, session)
 	if err != nil {
 		return false, err
 	}
 	wanted, later := drop.plan.fetch, drop.plan.suspects
-	if len(wanted) == 0 && (len(drop.plan.remove) == 0 || !first) {
+	if len(wanted) == 0 && (len(drop.plan.remove) == 0 || r.quits > 0) {
 		wanted, later = later, nil
 	}
 	stored, err := r.retrieve(ctx, session, drop, wanted)
-	if errors.Is(err, pop3.ErrMessageTooLarge) {
-		return true, nil // the message is set aside, the session is over, the others wait
+	if lost := (*lostSession)(nil); errors.As(err, &lost) {
+		return r.lose(lost, drop, len(wanted)+len(later), len(stored)), nil
 	}
 	if err != nil {
 		return false, err // without QUIT: what was retrieved and not stored must not count as fetched there
 	}
-	if err := r.finish(session, drop, stored); err != nil {
-		return false, err
+	return len(later) > 0, r.finish(ctx, session, drop, stored)
+}
+
+// lose takes note of a session that ended over one message, and says whether another one is worth the try: for what is left
+// of the wanted messages, for deletions, or for that message.
+func (r *run) lose(over *lostSession, drop *maildrop, wanted, stored int) bool {
+	if !errors.Is(over, pop3.ErrMessageTooLarge) { // that is as it should be
+		r.culprits = append(r.culprits, over)
 	}
-	return len(later) > 0, nil
+	if r.barren++; stored > 0 {
+		r.barren = 0
+	}
+	deletions := len(drop.plan.remove) > 0 && r.quits == 0 || stored > 0 && r.deletesAtOnce()
+	return r.barren < maxBarren && (wanted-stored > 1 || deletions || over.retry)
 }
 
 // list asks what the maildrop holds and plans.
-func (r *run) list(session *pop3.Session) (*maildrop, error) {
+func (r *run) list(ctx context.Context, session *pop3.Session) (*maildrop, error) {
 	r.tell(Listing)
-	r.doing = "listing the messages"
-	listing, err := session.Listing()
+	drop, err := r.ask(session)
 	if err != nil {
-		return nil, judgeListing(session, err)
-	}
-	drop := &maildrop{listing: listing, keys: identify(listing)}
-	if err := r.adopt(drop.keys); err != nil {
 		return nil, err
 	}
-	if err := r.takeBaseline(drop.keys); err != nil {
-		return nil, err
-	}
-	if drop.states, err = r.recognise(drop.keys); err != nil {
-		return nil, err
+	for _, step := range []func() error{
+		func() error { return r.recognise(drop) },
+		func() error { return r.adopt(drop) },
+		func() error { return r.takeBaseline(drop) },
+		func() error { return r.followMove(ctx, session, drop) },
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
 	}
 	drop.plan = makePlan(drop.keys, drop.states, rulesOf(r.account), r.began)
 	r.count(drop)
-	if n := drop.plan.relisted; n > 0 {
-		r.log.Warn("the server lists messages again that it had deleted, or others with their UID and size: they are left alone", "messages", n)
+	if drop.copies, err = r.findCopies(drop); err != nil {
+		return nil, err
 	}
 	return drop, cmp.Or(r.noteTooLarge(drop), r.reconcile(drop))
 }
@@ -151,7 +171,7 @@ func rulesOf(account config.Account) rules {
 }
 
 // takeBaseline takes the first listing as already had, where the account says from-now-on.
-func (r *run) takeBaseline(keys []ledger.Key) error {
+func (r *run) takeBaseline(drop *maildrop) error {
 	if r.account.Access != config.FromNowOn {
 		return nil
 	}
@@ -159,8 +179,11 @@ func (r *run) takeBaseline(keys []ledger.Key) error {
 	if has || err != nil {
 		return err
 	}
-	r.log.Info("access is from-now-on: what the server lists now is taken as already had", "messages", len(keys))
-	return r.Ledger.SetBaseline(r.account.Name, r.Now(), keys)
+	r.log.Info("access is from-now-on: what the server lists now is taken as already had", "messages", len(drop.keys))
+	if err := r.Ledger.SetBaseline(r.account.Name, r.Now(), drop.keys); err != nil {
+		return err
+	}
+	return r.recognise(drop)
 }
 
 // noteTooLarge records messages over max_message_size, so that status lists them. They stay on the server.
@@ -190,14 +213,20 @@ func (r *run) count(drop *maildrop) {
 		return n
 	}
 	p := &drop.plan
-	r.report.New += fresh(p.fetch) + fresh(p.suspects)
-	r.report.Skipped += fresh(p.tooLarge) + fresh(p.waiting) + fresh(p.setAside)
+	new, skipped := fresh(p.fetch)+fresh(p.suspects), fresh(p.tooLarge)+fresh(p.waiting)+fresh(p.setAside)
+	r.report.New += new
+	r.report.Skipped += skipped
+	listed := len(r.counted)
 	if r.counted == nil {
 		r.counted = drop.keys
+		r.report.Listed, r.report.Skipped = drop.leftOut, r.report.Skipped+drop.leftOut
 	} else {
 		r.counted = append(slices.Clip(r.counted), slices.DeleteFunc(slices.Clone(drop.keys), func(key ledger.Key) bool { return before[key] })...)
 	}
-	r.report.Listed = len(r.counted)
+	listed = len(r.counted) - listed
+	r.report.Listed += listed
+	r.known += listed - new - skipped
+	r.damage = cmp.Or(r.damage, drop.damage)
 }
 
 // retrieve takes the wanted messages into the mailbox and returns those that are there now. What arrived whole is kept,
@@ -206,15 +235,31 @@ func (r *run) retrieve(ctx context.Context, session *pop3.Session, drop *maildro
 	if len(wanted) == 0 {
 		return nil, nil
 	}
+	if err := r.openBooks(); err != nil {
+		return nil, err
+	}
 	r.expect(drop, wanted)
-	d := &delivery{run: r}
+	d := &delivery{run: r, copies: drop.copies}
 	defer d.wait() // should this panic: no commit outlasts the account's lock
 	failures, err := r.receive(ctx, session, drop, wanted, d)
 	if trouble := d.finish(ctx); trouble != nil { // worse than whatever the line did
 		r.doing = "storing mail in " + r.account.Mailbox().At(r.Now())
 		err = trouble
 	}
-	return d.stored, cmp.Or(err, r.Ledger.Fail(r.account.Name, failures))
+	r.exonerate(drop, d)
+	return d.stored, cmp.Or(err, r.acknowledge(drop, d.matches), r.Ledger.Fail(r.account.Name, failures))
+}
+
+// exonerate takes messages that came after all off those that ended a session.
+func (r *run) exonerate(drop *maildrop, d *delivery) {
+	came := map[ledger.Key]bool{}
+	for _, index := range d.stored {
+		came[drop.keys[index]] = true
+	}
+	for _, m := range d.matches {
+		came[drop.keys[m.index]] = true
+	}
+	r.culprits = slices.DeleteFunc(r.culprits, func(lost *lostSession) bool { return came[lost.key] })
 }
 
 // receive streams the wanted messages into the delivery and returns which failed, and why.

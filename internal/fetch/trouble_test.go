@@ -1,7 +1,6 @@
 package fetch_test
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -10,8 +9,8 @@ import (
 	"github.com/popfetchd/popfetchd/internal/popsim"
 )
 
-// What arrived whole before the line broke is kept and not fetched again; with it everything else is, and the message
-// over which it broke comes last, in a session of its own.
+// What arrived whole before the line broke is kept and not fetched again. The others come in a second session of the same
+// run, with it their deletions, and the message over which it broke comes last, in a session of its own.
 func TestCutInBody(t *testing.T) {
 	boxes(t, func(t *testing.T, box string) {
 		w := newWorld(t, popsim.Config{Pipelining: box[1] == 'a'}, box, "policy: delete")
@@ -19,14 +18,8 @@ func TestCutInBody(t *testing.T) {
 		for _, uid := range []string{"a", "b", "c", "d"} {
 			all = append(all, w.deliver(uid, strings.Repeat("text\r\n", 1000)))
 		}
-		w.fault("RETR", "b", popsim.HangUpInBody(3000))
-		w.fail(fetch.Temporary, fetch.Report{Listed: 4, New: 4, Stored: 1, Failed: 3, PendingDelete: 1})
-		w.quits(0)
-		w.retrieved(map[string]int{"a": 1, "b": 0, "c": 0, "d": 0})
-		w.left("a", "b", "c", "d")
-		w.holds(all[0])
-		w.mend()
-		w.succeed(fetch.Report{Listed: 4, New: 3, Stored: 3, Deleted: 4})
+		w.server.SetFault(popsim.InSession(1, w.onUID("RETR", "b", popsim.HangUpInBody(3000))))
+		w.succeed(fetch.Report{Listed: 4, New: 4, Stored: 4, Deleted: 4})
 		w.quits(2)
 		w.retrieved(map[string]int{"a": 1, "b": 1, "c": 1, "d": 1})
 		w.left()
@@ -34,32 +27,42 @@ func TestCutInBody(t *testing.T) {
 	})
 }
 
-// A message that always breaks the connection holds up neither the others nor their deletion, however often.
+// A message that always breaks the connection holds up neither the others nor their deletion. It is tried twice at once,
+// then after 1, 2 and 4 minutes, and then set aside, until somebody takes it up again.
 func TestMessageThatAlwaysBreaks(t *testing.T) {
 	w := newWorld(t, popsim.Config{Pipelining: true}, "policy: delete")
 	w.deliverN(3)
 	w.fault("RETR", "0", popsim.HangUpInBody(5))
-	w.fail(fetch.Temporary, fetch.Report{Listed: 3, New: 3, Failed: 3})
-	w.fail(fetch.Temporary, fetch.Report{Listed: 3, New: 3, Stored: 2, Failed: 1, Deleted: 2})
-	w.left("0")
-	for i := range 6 {
-		w.deliver(fmt.Sprint("new", i), "x")
-		w.fail(fetch.Temporary, fetch.Report{Listed: 2, New: 2, Stored: 1, Failed: 1, Deleted: 1})
-		w.left("0")
+	if r := w.fail(fetch.Temporary, fetch.Report{Listed: 3, New: 3, Stored: 2, Failed: 1, Deleted: 2}); r.Sessions != 3 {
+		t.Errorf("%d sessions, want 3", r.Sessions)
 	}
-	if n := w.summary().SetAside; n != 0 {
-		t.Errorf("%d are set aside: it may have been the line", n)
+	w.left("0")
+	for minutes := range []int{1, 2, 4} {
+		w.succeed(fetch.Report{Listed: 1, Skipped: 1})
+		w.pass(time.Minute << minutes)
+		w.fail(fetch.Temporary, fetch.Report{Listed: 1, New: 1, Failed: 1})
+	}
+	w.pass(time.Hour)
+	w.deliver("new", "x")
+	w.succeed(fetch.Report{Listed: 2, New: 1, Stored: 1, Skipped: 1, Deleted: 1})
+	if n := w.summary().SetAside; n != 1 {
+		t.Errorf("%d are set aside, want 1", n)
 	}
 	w.mend()
+	w.succeed(fetch.Report{Listed: 1, Skipped: 1})
+	if n, err := w.ledger.Retry("joe", []string{"0"}); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
 	w.succeed(fetch.Report{Listed: 1, New: 1, Stored: 1, Deleted: 1})
 	w.left()
 	w.retrieved(map[string]int{"0": 1})
 }
 
-// Of several messages that break the connection none keeps the others from their turn.
+// Of several messages that break the connection none keeps the others from their turn, and a server that breaks it over
+// each is not asked on and on.
 func TestSeveralThatBreak(t *testing.T) {
 	w := newWorld(t, popsim.Config{}, "policy: delete")
-	w.deliverN(4)
+	w.deliverN(5)
 	bad := map[string]bool{"0": true, "1": true, "2": true}
 	w.server.SetFault(func(r popsim.Request) popsim.Action {
 		if r.Command == "RETR" && bad[w.account.Messages()[r.Message-1].UID] {
@@ -67,16 +70,17 @@ func TestSeveralThatBreak(t *testing.T) {
 		}
 		return popsim.Action{}
 	})
-	for range 4 { // each of the bad is found out, then 3 is fetched
-		w.run()
+	if r := w.fail(fetch.Temporary, fetch.Report{Listed: 5, New: 5, Failed: 5}); r.Sessions != 3 {
+		t.Errorf("%d sessions, want 3", r.Sessions)
 	}
+	w.fail(fetch.Temporary, fetch.Report{Listed: 5, New: 5, Stored: 2, Failed: 3, Deleted: 2})
 	w.left("0", "1", "2")
 	delete(bad, "1")
-	for range 3 {
-		w.run()
-	}
+	w.pass(time.Minute)
+	w.fail(fetch.Temporary, fetch.Report{Listed: 3, New: 3, Stored: 1, Failed: 2, Deleted: 1})
 	w.left("0", "2")
 	clear(bad)
+	w.pass(10 * time.Minute)
 	w.succeed(fetch.Report{Listed: 2, New: 2, Stored: 2, Deleted: 2})
 	w.left()
 }

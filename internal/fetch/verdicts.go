@@ -25,6 +25,15 @@ type verdicts struct {
 	inARow   int // refusals at the end of failures
 }
 
+// lostSession is the end of a session over a message that is on record for it: the others have another session.
+type lostSession struct {
+	key   ledger.Key
+	retry bool // it has another try at once
+	error
+}
+
+func (e *lostSession) Unwrap() error { return e.error }
+
 // judge takes the outcome of one message. An error means that the session is of no more use.
 func (v *verdicts) judge(key ledger.Key, before *ledger.Failure, outcome error) error {
 	if outcome == nil {
@@ -32,48 +41,45 @@ func (v *verdicts) judge(key ledger.Key, before *ledger.Failure, outcome error) 
 		return nil
 	}
 	var reply *pop3.ReplyError
-	now := v.run.Now()
-	switch {
-	case errors.As(outcome, &reply) && (reply.Temporary() || v.inARow == maxRefusals):
+	switch refused := errors.As(outcome, &reply); {
+	case refused && (reply.Temporary() || v.inARow == maxRefusals):
 		v.failures = v.failures[:len(v.failures)-v.inARow]
 		return outcome
-	case errors.As(outcome, &reply):
+	case refused:
 		v.inARow++
-		v.failures = append(v.failures, refused(key, before, reply.Error(), now))
+		v.record(key, before, ledger.Refused, reply.Error())
 		v.run.log.Warn("the server refused a message; the others go on", "uid", key.UID, "size", key.ListedSize, "reply", reply.Error())
 		return nil
 	case errors.Is(outcome, errUnstuffed):
-		v.failures = append(v.failures, refused(key, before, outcome.Error(), now))
-		return outcome
+		v.record(key, before, ledger.Refused, outcome.Error())
 	case errors.Is(outcome, pop3.ErrMessageTooLarge):
 		v.failures = append(v.failures, ledger.Failure{Key: key, Reason: ledger.Refused, Attempts: maxAttempts,
 			Error: "larger than max_message_size, although it was not listed so"})
 		v.run.log.Warn("a message is larger than max_message_size, although it was not listed so: set aside", "uid", key.UID, "listed", key.ListedSize)
-		return outcome
 	default:
-		v.failures = append(v.failures, broken(key, before, outcome, now))
-		return outcome
+		v.record(key, before, ledger.Broken, outcome.Error())
 	}
+	return &lostSession{key, v.failures[len(v.failures)-1].NextAt.Equal(v.run.began), outcome}
 }
 
-// refused is the record of one more refusal: tried again after 1, 2, 4, 8 minutes, then set aside.
-func refused(key ledger.Key, before *ledger.Failure, reason string, now time.Time) ledger.Failure {
-	f := ledger.Failure{Key: key, Reason: ledger.Refused, Attempts: attempts(before, ledger.Refused), Error: reason}
-	if f.Attempts < maxAttempts {
-		f.NextAt = now.Add(time.Minute << (f.Attempts - 1))
-	}
-	return f
-}
-
-// broken is the record of a message over which the connection broke: tried again in a session of its own, after all
-// others, so that one that a server cannot send holds up no other. It is never set aside: it may have been the line.
-func broken(key ledger.Key, before *ledger.Failure, err error, now time.Time) ledger.Failure {
-	return ledger.Failure{Key: key, Reason: ledger.Broken, Attempts: attempts(before, ledger.Broken), Error: err.Error(), NextAt: now}
-}
-
-func attempts(before *ledger.Failure, reason ledger.Reason) int {
+// record notes one more failure of a message: it is tried again after 1, 2, 4 and 8 minutes, then set aside. One over
+// which the connection broke for the first time has another try at once, in a session of its own: it may have been the line.
+func (v *verdicts) record(key ledger.Key, before *ledger.Failure, reason ledger.Reason, problem string) {
+	f := ledger.Failure{Key: key, Reason: reason, Attempts: 1, Error: problem}
 	if before != nil && before.Reason == reason {
-		return before.Attempts + 1
+		f.Attempts = before.Attempts + 1
 	}
-	return 1
+	waits := f.Attempts
+	if reason == ledger.Broken {
+		waits--
+	}
+	switch {
+	case f.Attempts == maxAttempts:
+		v.run.log.Warn("a message failed too often: set aside, until popfetchd retry takes it up again", "uid", key.UID, "size", key.ListedSize, "reason", problem)
+	case waits == 0:
+		f.NextAt = v.run.began
+	default:
+		f.NextAt = v.run.Now().Add(time.Minute << (waits - 1))
+	}
+	v.failures = append(v.failures, f)
 }

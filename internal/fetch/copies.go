@@ -1,0 +1,142 @@
+package fetch
+
+import (
+	"crypto/sha256"
+	"strings"
+
+	"github.com/popfetchd/popfetchd/internal/ledger"
+)
+
+// copies are messages that are here already under another key than they might be listed by now, found by their content.
+// A message that turns out to be one of them is not stored again.
+type copies map[[sha256.Size]byte][]original
+
+// original is a message that is stored here.
+type original struct {
+	ledger.Message      // without a UID: in a mailbox, but in no row of the ledger
+	rekey          bool // it is listed by another key from now on
+}
+
+func (c copies) add(rekey bool, messages ...ledger.Message) {
+	for _, m := range messages {
+		c[m.SHA256] = append(c[m.SHA256], original{m, rekey})
+	}
+}
+
+// take returns a message with that content, once.
+func (c copies) take(sum [sha256.Size]byte) (original, bool) {
+	all := c[sum]
+	if len(all) == 0 {
+		return original{}, false
+	}
+	c[sum] = all[1:]
+	return all[0], true
+}
+
+// findCopies gathers what the messages that are to be fetched have to be held against.
+func (r *run) findCopies(drop *maildrop) (copies, error) {
+	c := copies{}
+	if len(drop.plan.fetch)+len(drop.plan.suspects) == 0 {
+		return c, nil
+	}
+	strays, err := r.Ledger.Strays(r.account.Name)
+	if err != nil {
+		return nil, err
+	}
+	c.add(false, strays...)
+	again, err := r.Ledger.Rows(r.account.Name, drop.again)
+	if err != nil {
+		return nil, err
+	}
+	c.add(false, again...)
+	unconfirmed, err := r.unconfirmed()
+	if err != nil {
+		return nil, err
+	}
+	c.add(true, unconfirmed...)
+	return c, r.addByRow(drop, c)
+}
+
+// unconfirmed returns what was stored from a server that has neither UIDL nor TOP, in a session that did not end cleanly: it
+// has perhaps not been deleted there.
+func (r *run) unconfirmed() ([]ledger.Message, error) {
+	pending, err := r.Ledger.Deletions(r.account.Name, ledger.Pending)
+	if err != nil {
+		return nil, err
+	}
+	var once []ledger.Key
+	for _, key := range pending {
+		if strings.HasPrefix(key.UID, onceUID) {
+			once = append(once, key)
+		}
+	}
+	return r.Ledger.Rows(r.account.Name, once)
+}
+
+// addByRow adds what only a look at all rows finds: after the server changed all UIDs, whatever is not listed by its own;
+// and where it gave one message no UID, those with its size.
+func (r *run) addByRow(drop *maildrop, c copies) error {
+	moved, err := r.Ledger.HasMoved(r.account.Name)
+	if err != nil || (!moved && len(drop.unnamed) == 0) {
+		return err
+	}
+	listed := make(map[ledger.Key]bool, len(drop.keys))
+	for _, key := range drop.keys {
+		listed[key] = true
+	}
+	sizes := map[int64]bool{}
+	for _, index := range drop.unnamed {
+		sizes[drop.keys[index].ListedSize] = true
+	}
+	for m, err := range r.Ledger.Stored(r.account.Name) {
+		if err != nil {
+			return err
+		}
+		if !listed[m.Key] && (moved || sizes[m.ListedSize]) {
+			c.add(moved, m)
+		}
+	}
+	return nil
+}
+
+// match is a listed message that turned out to be one that is here.
+type match struct {
+	index int
+	original
+}
+
+// acknowledge records matches: these messages are known now, and neither new nor stored by this run.
+func (r *run) acknowledge(drop *maildrop, matches []match) error {
+	if len(matches) == 0 {
+		return nil
+	}
+	var claimed []ledger.Message
+	var from, to, listedAgain []ledger.Key
+	for _, m := range matches {
+		key := drop.keys[m.index]
+		switch {
+		case m.UID == "":
+			row := m.Message
+			row.Key, row.StoredAt = key, r.Now()
+			claimed = append(claimed, row)
+		case m.rekey:
+			from, to = append(from, m.Key), append(to, key)
+		default:
+			drop.keys[m.index] = m.Key
+			listedAgain = append(listedAgain, m.Key)
+		}
+		drop.states[m.index] = ledger.State{Known: true, Stored: true, StoredAt: m.StoredAt}
+		drop.matched = append(drop.matched, m.index)
+	}
+	r.log.Info("messages that were fetched are here already: not stored again", "messages", len(matches))
+	r.report.New -= len(matches)
+	r.known += len(matches)
+	if err := r.Ledger.Commit(r.account.Name, claimed, 0); err != nil {
+		return err
+	}
+	r.booked += len(claimed)
+	if err := r.Ledger.Rekey(r.account.Name, from, to); err != nil {
+		return err
+	}
+	return r.Ledger.SetDeletion(r.account.Name, listedAgain, ledger.Kept)
+}
