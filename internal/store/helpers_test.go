@@ -22,9 +22,10 @@ import (
 const helperVar = "STORE_TEST_HELPER"
 
 var helpers = map[string]func(args []string) error{
-	"commit": helperCommit,
-	"huge":   helperHuge,
-	"locked": helperLocked,
+	"commit":  helperCommit,
+	"huge":    helperHuge,
+	"locked":  helperLocked,
+	"nolinks": helperNoLinks,
 }
 
 func TestMain(m *testing.M) {

@@ -36,9 +36,12 @@ package store
 // dot lock of others is respected there, too.
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -55,6 +58,10 @@ const (
 	lastLockWait  = time.Second
 )
 
+// noticeAfter is how long one waits before anybody is told: others hold a lock
+// for the moment that it takes to deliver a message.
+const noticeAfter = 2 * time.Second
+
 // lockedMbox is an mbox that is open for appending and locked.
 type lockedMbox struct {
 	*os.File
@@ -69,10 +76,15 @@ type lockedMbox struct {
 func lockMbox(ctx context.Context, path string, o Options, create bool) (*lockedMbox, error) {
 	timeout := time.NewTimer(o.LockTimeout)
 	defer timeout.Stop()
+	began, told := time.Now(), o.Waiting == nil
 	for wait := firstLockWait; ; wait = min(2*wait, lastLockWait) {
 		l, holder, err := tryLock(path, o, create)
 		if err != nil || l != nil {
 			return l, err
+		}
+		if !told && time.Since(began) >= noticeAfter {
+			o.Waiting(path, holder)
+			told = true
 		}
 		pause := time.NewTimer(wait/2 + rand.N(wait/2))
 		select {
@@ -134,6 +146,33 @@ func openMbox(path string, create bool) (*os.File, error) {
 		return nil, failed("opening", path, err)
 	}
 	return f, nil
+}
+
+// errNoMbox is a file that mail readers would take for something else, or
+// whose mail they would not see.
+var errNoMbox = errors.New(`it is no mbox: that would be empty or begin with "From "; choose another path, or move the file away`)
+
+// isMbox refuses a file that holds something else than mail. Line ends at its
+// beginning are let pass.
+func isMbox(f *os.File) error {
+	r := bufio.NewReaderSize(io.NewSectionReader(f, 0, 1<<63-1), headerChunk)
+	for {
+		start, err := r.Peek(1)
+		if err == nil && (start[0] == '\n' || start[0] == '\r') {
+			r.Discard(1)
+			continue
+		}
+		if err == nil {
+			start, err = r.Peek(len(fromWord))
+		}
+		switch {
+		case err != nil && err != io.EOF:
+			return failed("reading", f.Name(), err)
+		case len(start) > 0 && !bytes.Equal(start, fromWord):
+			return failed("appending to", f.Name(), errNoMbox)
+		}
+		return nil
+	}
 }
 
 func notRegular(path string, info fs.FileInfo) error {

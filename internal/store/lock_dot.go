@@ -51,7 +51,7 @@ func (l *lockedMbox) takeDot(path string, o Options) (holder string, err error) 
 				return "", err
 			}
 		}
-		taken, err := own.linkTo(dot)
+		taken, err := own.linkTo(dot, o)
 		if err != nil {
 			return "", err
 		}
@@ -75,7 +75,11 @@ func lockFileName(account, digits, host string) string {
 }
 
 func newLockFile(dir string, o Options) (lockFile, error) {
-	path := filepath.Join(dir, lockFileName(o.Account, randomDigits(), o.Hostname))
+	return writeLockFile(filepath.Join(dir, lockFileName(o.Account, randomDigits(), o.Hostname)), o)
+}
+
+// writeLockFile creates a lock file that does not exist.
+func writeLockFile(path string, o Options) (lockFile, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
 	if err != nil {
 		return lockFile{}, failed("creating", path, err)
@@ -92,15 +96,23 @@ func newLockFile(dir string, o Options) (lockFile, error) {
 // linkTo gives the lock file the dot lock's name; taken says that another one
 // has it. Over NFS an answer can get lost, so not the error but the number of
 // names tells whether it worked. Where there are no second names (FAT), the
-// lock file is renamed, without replacing anything.
-func (own lockFile) linkTo(dot string) (taken bool, err error) {
+// lock file is renamed, without replacing anything; where that is not to be had
+// either, another one is made at the dot lock's name with O_EXCL, which for a
+// moment is empty and thus nobody's, but counts as a lock all the same.
+func (own *lockFile) linkTo(dot string, o Options) (taken bool, err error) {
 	err = os.Link(own.path, dot)
 	var s unix.Stat_t
 	if unix.Lstat(own.path, &s) == nil && s.Nlink == 2 {
 		return false, nil
 	}
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENOSYS) {
+	if noSecondNames(err) {
 		err = unix.Renameat2(unix.AT_FDCWD, own.path, unix.AT_FDCWD, dot, unix.RENAME_NOREPLACE)
+	}
+	if errors.Is(err, unix.EINVAL) || noSecondNames(err) {
+		var made lockFile
+		if made, err = writeLockFile(dot, o); err == nil {
+			own.info = made.info
+		}
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return true, nil

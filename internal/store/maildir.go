@@ -9,6 +9,7 @@ package store
 //	Commit  fsync the files (many at a time), or one syncfs for a large batch
 //	        renameat2(tmp/NAME, new/NAME, RENAME_NOREPLACE), file by file
 //	        fsync new/
+//	        look whether the path still names that new/, as before the renames
 //	Discard unlink what is left in tmp/
 //
 // What a crash leaves, by the step that it comes after:
@@ -32,6 +33,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -305,6 +307,9 @@ func (b *maildirBatch) Commit(context.Context, func(Intent) error) ([]Message, e
 	if err := b.flush(); err != nil {
 		return nil, err
 	}
+	if err := b.stillThere(); err != nil {
+		return nil, err
+	}
 	messages := make([]Message, len(b.received))
 	for i := range b.received {
 		if err := b.publish(&b.received[i]); err != nil {
@@ -312,10 +317,40 @@ func (b *maildirBatch) Commit(context.Context, func(Intent) error) ([]Message, e
 		}
 		messages[i] = b.received[i].message
 	}
-	if err := syncOpenDir(b.new); err != nil {
+	if err := b.settle(); err != nil {
 		return nil, err
 	}
 	return messages, nil
+}
+
+// settle does what comes after the renames.
+func (b *maildirBatch) settle() error {
+	if err := syncOpenDir(b.new); err != nil {
+		return err
+	}
+	return b.stillThere()
+}
+
+// errMaildirMoved is mail that nobody will find at the path.
+var errMaildirMoved = errors.New("the Maildir was moved or replaced while mail was being stored in it; " +
+	"the messages are fetched again at the next run, into what is at this path then")
+
+// stillThere says whether the path still names the new/ that is open. What
+// becomes of tmp/ does not matter: the renames work all the same.
+func (b *maildirBatch) stillThere() error {
+	opened, err := b.new.Stat()
+	if err != nil {
+		return failed("looking at", b.new.Name(), err)
+	}
+	named, err := os.Stat(b.new.Name())
+	if err == nil && os.SameFile(opened, named) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+		return failed("looking at", b.new.Name(), err)
+	}
+	b.m.durable.Store(false) // what is there now was not made by us
+	return failed("storing in", b.m.path, errMaildirMoved)
 }
 
 // flush makes all files in tmp/ durable.
@@ -362,8 +397,10 @@ func (b *maildirBatch) settleTaken(r *received) error {
 	return nil // the copy in tmp/ goes with Discard
 }
 
-// moveAt renames without ever replacing anything. File systems that cannot
-// (NFS and some FUSE ones say EINVAL) get a second name and lose the first.
+// moveAt renames without ever replacing anything. On file systems that cannot
+// (NFS and some FUSE ones say EINVAL) the file gets a second name and loses the
+// first; where there are no second names either (FAT, exFAT and much of what
+// is mounted by FUSE), see renameAt.
 func moveAt(from *os.File, oldName string, to *os.File, newName string) error {
 	oldFD, newFD := int(from.Fd()), int(to.Fd())
 	for {
@@ -372,8 +409,32 @@ func moveAt(from *os.File, oldName string, to *os.File, newName string) error {
 		case unix.EINTR:
 			continue
 		case unix.EINVAL, unix.ENOSYS, unix.ENOTSUP:
-			return linkAt(oldFD, oldName, newFD, newName)
+			err = linkAt(oldFD, oldName, newFD, newName)
+			if noSecondNames(err) {
+				err = renameAt(oldFD, oldName, newFD, newName)
+			}
 		}
+		return err
+	}
+}
+
+// noSecondNames says whether link(2) failed because of the file system.
+func noSecondNames(err error) bool {
+	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENOSYS)
+}
+
+// renameAt is moveAt by looking whether the name is taken and a rename that
+// would replace it. Between the two somebody could take it, but nobody does:
+// the name says the message's identity, the second and the host, and only a
+// run of this account makes such names, of which there is one at a time.
+func renameAt(oldFD int, oldName string, newFD int, newName string) error {
+	var s unix.Stat_t
+	switch err := unix.Fstatat(newFD, newName, &s, unix.AT_SYMLINK_NOFOLLOW); err {
+	case unix.ENOENT:
+		return unix.Renameat(oldFD, oldName, newFD, newName)
+	case nil:
+		return unix.EEXIST
+	default:
 		return err
 	}
 }

@@ -95,6 +95,13 @@ func (m *Mbox) Adopt(func(ID) bool) ([]Message, error) { return nil, nil }
 
 // Begin implements [Mailbox].
 func (m *Mbox) Begin() (Batch, error) {
+	if f, _, err := m.openToRead(); err == nil { // else Commit says what is wrong
+		err := isMbox(f)
+		f.Close()
+		if errors.Is(err, errNoMbox) {
+			return nil, err
+		}
+	}
 	if err := makeDirs(m.options.SpoolDir); err != nil {
 		return nil, err
 	}
@@ -345,6 +352,9 @@ func (b *mboxBatch) Commit(ctx context.Context, record func(Intent) error) ([]Me
 
 // append does what is done under the locks.
 func (b *mboxBatch) append(l *lockedMbox, record func(Intent) error) ([]Message, error) {
+	if err := isMbox(l.File); err != nil {
+		return nil, err
+	}
 	intent, err := b.intent(l.File)
 	if err != nil {
 		return nil, err

@@ -76,7 +76,7 @@ func TestSender(t *testing.T) {
 // nothing of what was there changes, and the intent says it all.
 func TestMboxEndings(t *testing.T) {
 	for before, missing := range map[string]string{
-		"": "", "\n": "", "\n\n": "", "x": "\n\n", "x\n": "\n", "x\n\n": "", "x\n\n\n": "", "From a\nb\n\nc": "\n\n",
+		"": "", "\n": "", "\n\n": "", "\r\n\nFrom x": "\n\n", "From x\n": "\n", "From x\n\n": "", "From x\n\n\n": "", "From a\nb\n\nc": "\n\n",
 	} {
 		m := newMbox(t)
 		check(t, os.MkdirAll(filepath.Dir(m.path), 0o700))
@@ -206,5 +206,39 @@ func TestSweepMbox(t *testing.T) {
 func TestMboxNeedsASpool(t *testing.T) {
 	if _, err := OpenMbox("/m/box", Options{}); err == nil {
 		t.Error("an mbox was opened without a spool folder")
+	}
+}
+
+// A file that holds something else is told from an mbox before anything is
+// fetched for it, and is never written to.
+func TestFileThatIsNoMbox(t *testing.T) {
+	for _, there := range []string{"x", "Fro", "From", "from x\n\n", "\n\n>From x\n\n", "\x00\x00\nFrom x\n\n", "Subject: a message\n\n", " \nFrom x\n\n", "\x01\x01\x01\x01\n"} {
+		m := newMbox(t)
+		b := begin(t, m, 0, "x\r\n") // when there is no file yet
+		check(t, os.MkdirAll(filepath.Dir(m.path), 0o700))
+		write(t, m.path, there)
+		_, err := b.Commit(context.Background(), func(Intent) error {
+			t.Errorf("%q: an intent was recorded", there)
+			return nil
+		})
+		check(t, b.Discard())
+		_, again := m.Begin()
+		for _, err := range []error{err, again, m.Probe()} {
+			var local *Error
+			if !errors.As(err, &local) || !strings.Contains(err.Error(), m.path+": it is no mbox") {
+				t.Errorf("%q: %v", there, err)
+			}
+		}
+		if read(t, m.path) != there {
+			t.Errorf("%q was changed", there)
+		}
+		nothingUnfinished(t, m)
+	}
+	for _, there := range []string{"", "\n\r\n", "From x\n", strings.Repeat("\n", headerChunk) + "From x\n"} {
+		m := newMbox(t)
+		check(t, os.MkdirAll(filepath.Dir(m.path), 0o700))
+		write(t, m.path, there)
+		check(t, m.Probe())
+		put(t, m, 0, "x\r\n")
 	}
 }

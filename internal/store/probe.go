@@ -28,7 +28,11 @@ func (m *Mbox) Probe() error {
 	f, err := openMbox(path, false)
 	switch {
 	case err == nil:
+		err := isMbox(f)
 		f.Close()
+		if err != nil {
+			return err
+		}
 	case errors.Is(err, fs.ErrNotExist):
 		if err := probeDir(filepath.Dir(path)); err != nil {
 			return err

@@ -72,11 +72,11 @@ func (x interrupted) redo(t rapid.TB, state string, want Outcome, then string) {
 // Every torn state, byte by byte, is mended; whatever is not ours stays.
 func TestRedo(t *testing.T) {
 	t.Parallel()
-	for _, before := range []string{"", "From x\nold\n\n", "no line end"} {
+	for _, before := range []string{"", "From x\nold\n\n", "From x\nno line end"} {
 		x := interrupt(t, before)
 		whole := before + x.ours
 		step := 1
-		if before != "no line end" { // where a piece of the padding can be torn off, too
+		if before != "From x\nno line end" { // where a piece of the padding can be torn off, too
 			step = 7
 		}
 		for n := 0; n < len(x.ours); n += step {
@@ -110,7 +110,7 @@ func TestRedo(t *testing.T) {
 // Whole bytes of ours count also behind those of others that came before.
 func TestRedoFindsShifted(t *testing.T) {
 	t.Parallel()
-	for _, before := range []string{"", "From x\nold\n\n", "no line end"} {
+	for _, before := range []string{"", "From x\nold\n\n", "From x\nno line end"} {
 		x := interrupt(t, before)
 		theirs := "\n\nFrom theirs\n" + strings.Repeat("x\n", 3*chunkSize/2) + "\n"
 		for _, state := range []string{

@@ -62,6 +62,11 @@ type Options struct {
 	SpoolDir    string        // where mbox batches are gathered; made with mode 0700. Not used by Maildir
 	LockTimeout time.Duration // how long to wait for an mbox that others have locked; 0 means 60 seconds
 	Hostname    string        // part of Maildir names and dot locks; empty means os.Hostname
+
+	// Waiting, if set, is called when an mbox has been locked by others for
+	// two seconds, once each time that it is waited for: with its path and, in
+	// words, who holds the lock as far as that is known. It has to return soon.
+	Waiting func(path, holder string)
 }
 
 const defaultLockTimeout = 60 * time.Second
@@ -102,7 +107,10 @@ type Mailbox interface {
 	// Path returns the path as it was opened.
 	Path() string
 
-	// Begin starts a batch, after creating the folders that are missing.
+	// Begin starts a batch, after creating the folders that are missing. A
+	// file that is no mbox is refused, here as in Commit and Probe: to be one
+	// it has to be empty or to begin with a From_ line. Blank lines before
+	// that are let pass, as mutt does, though Dovecot does not.
 	Begin() (Batch, error)
 
 	// Adopt finds messages of this account that are in place although nobody
@@ -182,7 +190,8 @@ type Batch interface {
 	//
 	// Messages count only when the error is nil. After an error the batch is
 	// spent: of a Maildir some files may be in new/ already, where Adopt
-	// finds them; an mbox has its old length, or [Redo] mends it.
+	// finds them; an mbox has its old length, or [Redo] mends it. A Maildir
+	// that was moved away meanwhile is an error, too.
 	Commit(ctx context.Context, record func(Intent) error) ([]Message, error)
 
 	// Discard removes the batch's unfinished files, an mbox's spool among

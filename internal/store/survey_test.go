@@ -64,7 +64,10 @@ func TestSurveyOfMaildirIsTheModel(t *testing.T) {
 			case "twice":
 				check(t, os.Link(path, filepath.Join(m.path, "cur", name+":2,T")))
 			case "theirs":
-				put(t, other, i, mail)
+				b := must(other.Begin())(t)
+				must(b.Add(NewID("other", "u", 0, i), strings.NewReader(mail)))(t)
+				must(b.Commit(context.Background(), nil))(t)
+				check(t, b.Discard())
 				write(t, filepath.Join(m.path, "new", fmt.Sprintf("1.M%dP3.host,S=3", i)), "of another program")
 			}
 			model[name] = x
