@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"math/rand/v2"
@@ -22,6 +23,9 @@ func FuzzSession(f *testing.F) {
 	}
 	f.Add([]byte("+OK\r\n-ERR\r\n+ \r\n+ \r\n"), uint64(2), false)
 	f.Add([]byte("+OK\r\n+OK\r\n.\r\n-ERR [AUTH] no\r\n"), uint64(3), true)
+	const login = "+OK\r\n-ERR\r\n+OK\r\n+OK\r\n"
+	f.Add([]byte(login+"+OK 3 9\r\n-ERR no\r\n+OK\r\n3 4\r\n1 x\r\n1 2\r\n.\r\n+OK\r\na: b\r\n\r\n.\r\n-ERR\r\n-ERR no\r\n+OK\r\n.\r\n"), uint64(2), false)
+	f.Add([]byte(login+"+OK 2 9\r\n+OK\r\n2 a b\r\n2 c\r\n9 d\r\n.\r\n+OK\r\n2 99999999999999999999\r\n.\r\n+OK [SYS/TEMP]\r\n.\r\n"), uint64(4), false)
 	f.Fuzz(func(t *testing.T, said []byte, seed uint64, pipelining bool) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		c := &canned{data: said}
@@ -68,8 +72,14 @@ func exercise(c *canned, server Server) error {
 	if err != nil {
 		return err
 	}
+	if listing.Damage != nil && !is[*ProtocolError](listing.Damage) {
+		return fmt.Errorf("damage of another kind: %w", listing.Damage)
+	}
 	var numbers []int
-	for _, e := range listing.Entries {
+	for i, e := range listing.Entries {
+		if e.Number < 1 || (i > 0 && e.Number <= numbers[i-1]) || len(e.UID) > maxUID || e.Size < -1 || e.Size > maxSize {
+			return fmt.Errorf("entry %d is %v", i, e)
+		}
 		numbers = append(numbers, e.Number)
 	}
 	for _, messages := range []iter.Seq[*Message]{s.Headers(numbers), s.Retrieve(numbers)} {

@@ -109,7 +109,7 @@ func TestTooSlow(t *testing.T) {
 // The slowest lines in use, long pauses, and our own dawdling end no session.
 func TestSlowEnough(t *testing.T) {
 	const baud1200 = time.Second / 120 // an octet
-	message := strings.Repeat(strings.Repeat("x", 70)+"\r\n", 1000) + ".\r\n"
+	message := strings.Repeat(strings.Repeat("x", 70)+"\r\n", 600) + ".\r\n"
 	list := "+OK 2000 1\r\n+OK\r\n" + strings.Repeat("1 0123456789\r\n", 2000) + ".\r\n+OK\r\n" + strings.Repeat("1 1\r\n", 2000) + ".\r\n"
 	var pauses []drip
 	for range 20 {

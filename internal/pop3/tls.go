@@ -174,6 +174,8 @@ func tlsHint(server *Server, err error) string {
 		return "if this port begins in clear, set tls to starttls"
 	case strings.Contains(err.Error(), "protocol version"):
 		return "TLS 1.2 or newer is needed"
+	case strings.Contains(err.Error(), "handshake failure"): // what servers say when they share no version, or no cipher suite, with us
+		return "TLS 1.2 or newer is needed, with a cipher suite of forward secrecy"
 	}
 	return ""
 }
