@@ -108,7 +108,7 @@ func TestTooSlow(t *testing.T) {
 
 // The slowest lines in use, long pauses, and our own dawdling end no session.
 func TestSlowEnough(t *testing.T) {
-	const baud1200 = time.Second / 120 // an octet
+	const baud1200 = time.Second / 10 // for twelve octets
 	message := strings.Repeat(strings.Repeat("x", 70)+"\r\n", 600) + ".\r\n"
 	list := "+OK 2000 1\r\n+OK\r\n" + strings.Repeat("1 0123456789\r\n", 2000) + ".\r\n+OK\r\n" + strings.Repeat("1 1\r\n", 2000) + ".\r\n"
 	var pauses []drip
@@ -120,8 +120,8 @@ func TestSlowEnough(t *testing.T) {
 		drips []drip
 	}{
 		"status line of a teletype": {(*Session).Noop, []drip{{"+OK ready when you are\r\n", 1, 10 * time.Second}}},
-		"list at 1200 baud":         {listAll, []drip{{list, 1, baud1200}}},
-		"message at 1200 baud":      {retrieveOne, []drip{{"+OK\r\n" + message, 1, baud1200}}},
+		"list at 1200 baud":         {listAll, []drip{{list, 12, baud1200}}},
+		"message at 1200 baud":      {retrieveOne, []drip{{"+OK\r\n" + message, 12, baud1200}}},
 		"message with pauses":       {retrieveOne, append(append([]drip{{"+OK\r\n", 5, 299 * time.Second}}, pauses...), drip{"\r\n.\r\n", 5, 299 * time.Second})},
 		"we ourselves dawdle": {func(s *Session) error {
 			for m := range s.Retrieve([]int{1}) {
