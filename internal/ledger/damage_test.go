@@ -97,6 +97,26 @@ func TestDamaged(t *testing.T) {
 	ok(t, open(t, path).Close()) // the very same ledger is fine
 }
 
+// TestCutBesideItsWal: a ledger cut off to next to nothing is a damaged one, not another program's, while its -wal is there.
+func TestCutBesideItsWal(t *testing.T) {
+	l, path := newLedger(t)
+	ok(t, l.Commit("gmail", batchOf(0), 0))
+	whole, err := os.ReadFile(path)
+	ok(t, err)
+	wal, err := os.ReadFile(path + "-wal")
+	ok(t, err)
+	for _, length := range []int{0, 1, 16, 99, 511, 512, 4096} {
+		path := filepath.Join(t.TempDir(), "ledger.db")
+		ok(t, os.WriteFile(path+"-wal", wal, 0o600))
+		ok(t, os.WriteFile(path, whole[:length], 0o600))
+		_, err := ledger.Open(path)
+		checkHelpful(t, "cut", path, err)
+		if !errors.Is(err, ledger.ErrDamaged) {
+			t.Errorf("cut to %d bytes: %v", length, err)
+		}
+	}
+}
+
 // TestNoise changes a few bytes anywhere. Not all of that can be told from a ledger, but nothing may panic.
 func TestNoise(t *testing.T) {
 	t.Parallel()

@@ -24,6 +24,8 @@ const (
 	busyTimeout = 10_000
 	// pageCache bounds SQLite's cache, in KiB: the working set of a poll, whatever the ledger's size.
 	pageCache = 4096
+	// smallestPage is what SQLite's files are a multiple of, in bytes; our pages are larger.
+	smallestPage = 512
 	// walLimit is what the -wal file is cut back to once a large transaction made it larger, in bytes.
 	walLimit = 16 << 20
 )
@@ -150,9 +152,12 @@ func looksWhole(path string) error {
 	if info.Size() == 0 {
 		return damaged("it is empty, which a ledger never is")
 	}
+	if info.Size() < smallestPage { // it was whole before there was a -wal file
+		return damaged("most of it is cut off")
+	}
 	wal, err := os.Stat(path + "-wal")
 	complete := err != nil || wal.Size() == 0 // otherwise its last page may come from there
-	if complete && info.Size()%512 != 0 {     // SQLite's smallest page; ours are larger
+	if complete && info.Size()%smallestPage != 0 {
 		return damaged("its end is cut off")
 	}
 	return nil
