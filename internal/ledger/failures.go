@@ -48,6 +48,14 @@ func (l *Ledger) Forget(account string, keys []Key) error {
 	})
 }
 
+// forgetKnown removes the failures of messages that are known by now. There are few failures, so they are held against
+// messages, not these against them.
+func forgetKnown(tx *sql.Tx, account int64) error {
+	_, err := tx.Exec(`DELETE FROM failures WHERE account = ?1 AND EXISTS (SELECT 1 FROM messages WHERE account = ?1
+		AND uid = failures.uid AND listed_size = failures.listed_size AND occurrence = failures.occurrence)`, account)
+	return err
+}
+
 // Retry takes messages that failed up again, as if they never had: all of the account, or those with these UIDs. It
 // returns how many; those over a size limit are not among them.
 func (l *Ledger) Retry(account string, uids []string) (n int, err error) {

@@ -25,6 +25,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if path := os.Getenv(takerVariable); path != "" {
+		if err := takeSteps(path, os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	// Each step of TestModel flushes to the disk, and SQLite is slow under the race detector. -rapid.checks asks for more.
 	if err := flag.Set("rapid.checks", "8"); err != nil {
 		panic(err)

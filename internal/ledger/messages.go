@@ -80,16 +80,13 @@ func (l *Ledger) Commit(account string, messages []Message, intent int64) error 
 		if err := insertMessages(tx, id, messages); err != nil {
 			return err
 		}
-		if err := claim(tx, id, messages); err != nil {
+		if err := claim(tx, messages); err != nil {
 			return err
 		}
-		// What is stored is no failure any more. There are few failures, so they are held against messages, not these against them.
-		_, err := tx.Exec(`DELETE FROM failures WHERE account = ?1 AND EXISTS (SELECT 1 FROM messages WHERE account = ?1
-			AND uid = failures.uid AND listed_size = failures.listed_size AND occurrence = failures.occurrence)`, id)
-		if err != nil {
+		if err := forgetKnown(tx, id); err != nil {
 			return err
 		}
-		_, err = tx.Exec("DELETE FROM intents WHERE id = ?", intent)
+		_, err := tx.Exec("DELETE FROM intents WHERE id = ?", intent)
 		return err
 	})
 }

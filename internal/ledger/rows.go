@@ -86,6 +86,7 @@ func (l *Ledger) HasUIDs(account string) (has bool, err error) {
 }
 
 // Rekey gives stored messages the keys by which the server lists them now: from[i] becomes to[i], which no message has.
+// Failures by the new keys are forgotten.
 func (l *Ledger) Rekey(account string, from, to []Key) error {
 	if len(from) == 0 {
 		return nil
@@ -98,9 +99,13 @@ func (l *Ledger) Rekey(account string, from, to []Key) error {
 }
 
 func rekey(tx *sql.Tx, account int64, from, to []Key) error {
-	return update(tx, account, "uid = ?, listed_size = ?, occurrence = ?", from, func(i int) []any {
+	err := update(tx, account, "uid = ?, listed_size = ?, occurrence = ?", from, func(i int) []any {
 		return []any{to[i].UID, to[i].ListedSize, to[i].Occurrence}
 	})
+	if err != nil {
+		return err
+	}
+	return forgetKnown(tx, account)
 }
 
 // Moved notes, at a time, that the server has given all messages new UIDs, and rekeys those that were recognised. It holds
@@ -134,6 +139,7 @@ func (l *Ledger) Relocate(account string, messages []Message) error {
 		return err
 	}
 	return l.change("recording where messages were moved", func(tx *sql.Tx) error {
+		var moved []Message
 		mailboxes := map[string]int64{}
 		for _, m := range messages {
 			mailbox, err := mailboxID(tx, mailboxes, m.Mailbox)
@@ -141,13 +147,19 @@ func (l *Ledger) Relocate(account string, messages []Message) error {
 				return err
 			}
 			offset, length := extent(m)
-			if _, err := tx.Exec(`UPDATE messages SET mailbox = ?, name = nullif(?, ''), "offset" = ?, length = ?
+			result, err := tx.Exec(`UPDATE messages SET mailbox = ?, name = nullif(?, ''), "offset" = ?, length = ?
 				WHERE account = ? AND uid = ? AND listed_size = ? AND occurrence = ? AND mailbox IS NOT NULL`,
-				mailbox, m.Name, offset, length, id, m.UID, m.ListedSize, m.Occurrence); err != nil {
+				mailbox, m.Name, offset, length, id, m.UID, m.ListedSize, m.Occurrence)
+			if err != nil {
 				return err
 			}
+			if n, err := result.RowsAffected(); err != nil {
+				return err
+			} else if n > 0 {
+				moved = append(moved, m)
+			}
 		}
-		return nil
+		return claim(tx, moved)
 	})
 }
 

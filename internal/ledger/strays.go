@@ -10,7 +10,8 @@ type place struct {
 }
 
 // SetStrays replaces what is known of messages that lie in the account's mailboxes without a row of their own. Their
-// locations, sizes and hashes count. Those at the place of a row, whosever it is, are left out.
+// locations, sizes and hashes count. Those at the place of a row, whosever it is, are left out; of two at one place (a
+// Maildir may have a name in new/ and in cur/) the first is taken.
 func (l *Ledger) SetStrays(account string, strays []Message) error {
 	id, err := l.enrolled(account)
 	if err != nil {
@@ -47,7 +48,7 @@ func places(tx *sql.Tx) (map[place]bool, error) {
 }
 
 func insertStrays(tx *sql.Tx, account int64, strays []Message, taken map[place]bool) error {
-	insert, err := tx.Prepare(`INSERT INTO strays (account, mailbox, name, "offset", length, size, sha256) VALUES (?, ?, ?, ?, ?, ?, ?)`)
+	insert, err := tx.Prepare(`INSERT INTO strays (account, mailbox, name, "offset", length, size, sha256) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
 	if err != nil {
 		return err
 	}
@@ -68,7 +69,8 @@ func insertStrays(tx *sql.Tx, account int64, strays []Message, taken map[place]b
 	return nil
 }
 
-// Strays returns what SetStrays recorded and Commit has not taken since, by mailbox and place in it. Their keys are zero.
+// Strays returns what SetStrays recorded and no Commit or Relocate has given a row since, by mailbox and place in it. Their
+// keys are zero.
 func (l *Ledger) Strays(account string) ([]Message, error) {
 	const op = "reading what was found in the mailboxes"
 	rows, err := l.db.Query(`SELECT path, strays.name, "offset", length, size, sha256
@@ -91,19 +93,20 @@ func (l *Ledger) Strays(account string) ([]Message, error) {
 	return strays, l.fail(op, rows.Err())
 }
 
-// claim takes the messages' places off the strays: they have rows now.
-func claim(tx *sql.Tx, account int64, messages []Message) error {
+// claim takes the messages' places off the strays, whosever they are: they have rows now.
+func claim(tx *sql.Tx, messages []Message) error {
 	var any bool
-	if err := tx.QueryRow("SELECT EXISTS (SELECT 1 FROM strays WHERE account = ?)", account).Scan(&any); err != nil || !any {
+	if err := tx.QueryRow("SELECT EXISTS (SELECT 1 FROM strays)").Scan(&any); err != nil || !any {
 		return err
 	}
-	remove, err := tx.Prepare(`DELETE FROM strays WHERE account = ? AND mailbox = (SELECT id FROM mailboxes WHERE path = ?) AND name = ? AND "offset" = ?`)
+	remove, err := tx.Prepare(`DELETE FROM strays WHERE account IN (SELECT id FROM accounts)
+		AND mailbox = (SELECT id FROM mailboxes WHERE path = ?) AND name = ? AND "offset" = ?`)
 	if err != nil {
 		return err
 	}
 	defer remove.Close()
 	for _, m := range messages {
-		if _, err := remove.Exec(account, m.Mailbox, m.Name, m.Offset); err != nil {
+		if _, err := remove.Exec(m.Mailbox, m.Name, m.Offset); err != nil {
 			return err
 		}
 	}
