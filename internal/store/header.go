@@ -2,7 +2,6 @@ package store
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -14,9 +13,10 @@ import (
 )
 
 // What the header of a message is compared by: the SHA-256 of its lines, with
-// LF line ends, without the blank line that ends it (RFC 5322, section 2.1).
-// It is the same for what a server shows with TOP n 0 and for both kinds of
-// local copies.
+// LF line ends, without the blank line that ends it (RFC 5322, section 2.1) and
+// without the fields that mail readers, and some servers for their sake, put in
+// and change (see readersFields). It is the same for what a server shows with
+// TOP n 0 and for both kinds of local copies.
 
 // maxHeader is the longest header that is looked at: servers and mail readers
 // refuse far shorter ones, and there has to be a limit to what a line of
@@ -32,7 +32,8 @@ var ErrHeaderTooLong = errors.New("the header is longer than 1 MiB")
 
 // HeaderSum returns the SHA-256 of a message's header as it comes from a
 // server: its lines, with LF for CRLF as in storing, up to the blank line that
-// ends the header and without it, or all there is when there is none. A last
+// ends the header and without it, or all there is when there is none. Fields
+// that belong to mail readers (Status and the like) are left out, and a last
 // line that lacks its line end counts as if it had it. Little more than the
 // header is read. An error of r comes back as it is; a header of more than
 // 1 MiB is [ErrHeaderTooLong].
@@ -61,32 +62,36 @@ var errHeaderEnds = errors.New("the header ends here")
 type headerDigest struct {
 	sum     hash.Hash
 	size    int
-	midLine bool
+	fields  fields
+	midLine bool // the last line that counts has no end so far
 }
 
 // Write implements io.Writer.
 func (h *headerDigest) Write(p []byte) (int, error) {
-	rest, ends := p, false
-	if !h.midLine && bytes.HasPrefix(p, []byte("\n")) {
-		rest, ends = nil, true
-	} else if i := bytes.Index(p, []byte("\n\n")); i >= 0 {
-		rest, ends = p[:i+1], true
-	}
-	if len(rest) > 0 {
-		h.midLine = rest[len(rest)-1] != '\n'
-	}
-	h.sum.Write(rest)
-	h.size += len(rest)
+	h.fields.each(p, h.add)
 	switch {
 	case h.size > maxHeader:
 		return 0, ErrHeaderTooLong
-	case ends:
-		return len(rest), errHeaderEnds
+	case h.fields.body:
+		return 0, errHeaderEnds
 	}
 	return len(p), nil
 }
 
+func (h *headerDigest) add(p []byte, readers bool) {
+	if h.fields.body {
+		return
+	}
+	h.size += len(p)
+	if !readers {
+		h.sum.Write(p)
+		h.midLine = p[len(p)-1] != '\n'
+	}
+}
+
+// sha256 ends the header.
 func (h *headerDigest) sha256() (sum [sha256.Size]byte) {
+	h.fields.flush(h.add)
 	if h.midLine {
 		h.sum.Write([]byte("\n"))
 	}

@@ -49,7 +49,7 @@ func (m *Mbox) scan(ctx context.Context, f *os.File) iter.Seq2[Found, error] {
 // mboxScan takes the lines, or pieces of long ones, of an mbox.
 type mboxScan struct {
 	path   string
-	sum    *digest
+	sum    *bareDigest
 	quoted unquoter // before sum
 	body   frame    // before quoted; withholds the blank line at the end
 
@@ -63,7 +63,7 @@ type mboxScan struct {
 }
 
 func newMboxScan(path string) *mboxScan {
-	s := &mboxScan{path: path, sum: newDigest(), empty: true, blank: true}
+	s := &mboxScan{path: path, sum: newBareDigest(), empty: true, blank: true}
 	s.quoted.w, s.body.w = s.sum, &s.quoted
 	return s
 }
@@ -125,7 +125,9 @@ func (s *mboxScan) end(yield func(Found, error) bool) bool {
 		}
 	}
 	s.quoted.flush()
-	found.Size, found.SHA256 = s.sum.size, s.sum.sha256()
+	whole, bare := s.sum.end()
+	found.Size, found.SHA256, found.Virtual = whole.Size, whole.SHA256, whole.Virtual
+	found.Bare = bare
 	s.sum.reset()
 	s.body.held = false
 	return yield(found, nil)

@@ -207,6 +207,15 @@ type Found struct {
 	// but the ID.
 	Message
 
+	// Virtual is the size with CRLF line ends, as a server would list it.
+	// Mbox only.
+	Virtual int64
+
+	// Bare is what the message is without the header fields that mail readers
+	// add when they rewrite an mbox (Status, Content-Length and others): what
+	// was stored, if it did not come with such fields. Mbox only.
+	Bare Content
+
 	// Torn says, for people, how it is not whole; "" means that it is.
 	// Maildir: it has another size than its name says, or is no file at all.
 	// Mbox: no blank line ends it, or it is what comes before the first From_
@@ -214,6 +223,13 @@ type Found struct {
 	Torn string
 
 	file string // Maildir: where it was
+}
+
+// Content is what is told of a message's bytes.
+type Content struct {
+	Size    int64
+	Virtual int64 // the size with CRLF line ends
+	SHA256  [sha256.Size]byte
 }
 
 // Intent is what an mbox batch is about to append, recorded so that it can be

@@ -54,7 +54,7 @@ func nasty(longest int) *rapid.Generator[string] {
 	piece := rapid.OneOf(
 		rapid.SampledFrom([]string{
 			"From ", "From", "F", "Fro", ">", ">>", ">From ", ">>From me", "From x@y Thu Jan  1 00:00:00 1970",
-			"\n", "\r\n", "\r", "\r\r\n", "\n\n", "\n\r", "\x00", "\xff\xfe", "..", "Subject: x\r\n", "Return-Path: <a@b>\r\n", " ",
+			"\n", "\r\n", "\r", "\r\r\n", "\n\n", "\n\r", "\x00", "\xff\xfe", "..", "Subject: x\r\n", "Return-Path: <a@b>\r\n", "Status: RO\r\n", " ",
 		}),
 		rapid.StringMatching(`[ -~]{0,80}\r\n`),
 		rapid.Custom(func(t *rapid.T) string {

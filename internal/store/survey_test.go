@@ -191,7 +191,9 @@ func TestSurveyOfMboxIsTheModel(t *testing.T) {
 		for _, p := range drawnPieces(t) {
 			found := Found{Message: Message{Location: Location{Path: m.path, Offset: int64(data.Len()), Length: int64(len(p.text))}}, Torn: p.torn}
 			if p.torn != "no From_ line" {
-				found.Size, found.SHA256 = int64(len(p.mail)), sha256.Sum256([]byte(p.mail))
+				whole := contentOf(p.mail)
+				found.Size, found.SHA256, found.Virtual = whole.Size, whole.SHA256, whole.Virtual
+				found.Bare = contentOf(bareOf(p.mail))
 			}
 			if strings.Trim(p.text, "\r\n") != "" {
 				want = append(want, found)
@@ -220,7 +222,7 @@ func TestSurveyOfMboxIsTheModel(t *testing.T) {
 // What was stored is found as what it was said to be, among mail of others.
 func TestSurveyFindsWhatWasStored(t *testing.T) {
 	m := newMbox(t)
-	messages := put(t, m, 0, "", "From x\r\n", "\r\n", strings.Repeat("From y\r\n\r\n", chunkSize/4), "no end")
+	messages := put(t, m, 0, "", "From x\r\n", "Status: RO\r\n\r\n", strings.Repeat("From y\r\n\r\n", chunkSize/4), "no end")
 	appendTo(t, m.path, "From a@b Thu Jan  1 00:00 1970 +0100\r\n\r\ntheirs\n\n")
 	found := surveyed(t, m)
 	if len(found) != len(messages)+1 {

@@ -15,7 +15,8 @@ import (
 // framed as it was, and with read having the same content. Mail readers
 // rewrite an mbox when something in it is deleted; then the whole file is
 // read once and each message that is not at its offset is looked for by its
-// content: elsewhere it is found Moved. Since no lock is taken, a program that
+// content: elsewhere it is found Moved. Fields that mail readers add to a header
+// do not make another message of it (see readersFields). Since no lock is taken, a program that
 // rewrites the file at the same time can make messages seem missing.
 func (m *Mbox) Verify(ctx context.Context, expect []Message, read bool) ([]Finding, error) {
 	f, size, err := m.openToRead()
@@ -98,11 +99,11 @@ func atPlace(f *os.File, size int64, e Message, read bool) (placeState, error) {
 	if !read {
 		return inPlace, nil
 	}
-	d := newDigest()
+	d := newBareDigest()
 	if err := copyMessage(d, f, e.Location); err != nil {
 		return otherFrame, err
 	}
-	if d.size != e.Size || d.sha256() != e.SHA256 {
+	if whole, bare := d.end(); whole.SHA256 != e.SHA256 && bare.SHA256 != e.SHA256 {
 		return otherContent, nil
 	}
 	return inPlace, nil
@@ -175,23 +176,30 @@ func skipLine(r *bufio.Reader) error {
 // contents says where the messages of an mbox stand, as far as they have the
 // content of expected ones.
 type contents struct {
-	places map[[sha256.Size]byte][]Location // in the order of the file
-	whose  map[Location][sha256.Size]byte
+	whole, bare map[[sha256.Size]byte][]Location // in the order of the file; bare: with fields of mail readers
+	whose       map[Location][sha256.Size]byte
 }
 
 // contents reads the whole mbox.
 func (m *Mbox) contents(ctx context.Context, f *os.File, expect []Message) (contents, error) {
-	c := contents{make(map[[sha256.Size]byte][]Location, len(expect)), make(map[Location][sha256.Size]byte, len(expect))}
+	c := contents{make(map[[sha256.Size]byte][]Location, len(expect)), make(map[[sha256.Size]byte][]Location),
+		make(map[Location][sha256.Size]byte, len(expect))}
 	for _, e := range expect {
-		c.places[e.SHA256] = nil
+		c.whole[e.SHA256] = nil
 	}
 	for found, err := range m.scan(ctx, f) {
 		if err != nil {
 			return contents{}, err
 		}
-		if places, wanted := c.places[found.SHA256]; wanted && found.Torn == "" {
-			c.places[found.SHA256] = append(places, found.Location)
+		if found.Torn != "" {
+			continue
+		}
+		if places, wanted := c.whole[found.SHA256]; wanted {
+			c.whole[found.SHA256] = append(places, found.Location)
 			c.whose[found.Location] = found.SHA256
+		}
+		if _, wanted := c.whole[found.Bare.SHA256]; wanted && found.Bare.SHA256 != found.SHA256 {
+			c.bare[found.Bare.SHA256] = append(c.bare[found.Bare.SHA256], found.Location)
 		}
 	}
 	return c, nil
@@ -218,7 +226,7 @@ func (c contents) confirm(f *os.File, size int64, expect []Message, states []pla
 
 // match gives each message that is not in place one of the places with its
 // content that is not taken: of equal messages as many have to be found as are
-// expected.
+// expected. Those that nobody has touched are given first.
 func (m *Mbox) match(expect []Message, states []placeState, c contents) []Finding {
 	taken := make(map[int64]bool, len(expect)) // offsets
 	for i, e := range expect {
@@ -227,19 +235,21 @@ func (m *Mbox) match(expect []Message, states []placeState, c contents) []Findin
 		}
 	}
 	wrong := make([]*Finding, len(expect))
-	for i, e := range expect {
-		if states[i] == inPlace {
-			continue
-		}
-		places := c.places[e.SHA256]
-		for len(places) > 0 && taken[places[0].Offset] {
-			places = places[1:]
-		}
-		c.places[e.SHA256] = places
-		if len(places) > 0 {
-			taken[places[0].Offset] = true
-			wrong[i] = &Finding{Message: e, Damage: Moved, Found: places[0],
-				Detail: fmt.Sprintf("it stands at offset %d of %s, and no longer at %d", places[0].Offset, m.path, e.Location.Offset)}
+	for _, where := range []map[[sha256.Size]byte][]Location{c.whole, c.bare} {
+		for i, e := range expect {
+			if states[i] == inPlace || wrong[i] != nil {
+				continue
+			}
+			places := where[e.SHA256]
+			for len(places) > 0 && taken[places[0].Offset] {
+				places = places[1:]
+			}
+			where[e.SHA256] = places
+			if len(places) > 0 {
+				taken[places[0].Offset] = true
+				wrong[i] = &Finding{Message: e, Damage: Moved, Found: places[0],
+					Detail: fmt.Sprintf("it was at offset %d of %s, and is now at %d", e.Location.Offset, m.path, places[0].Offset)}
+			}
 		}
 	}
 	for i, e := range expect {
