@@ -49,7 +49,8 @@ func Open(path string) (*Ledger, error) {
 		return nil, problem(path, "making a new ledger", err)
 	}
 	// FULL: a transaction that was committed survives a power cut. Immediate: no deadlock between two writers.
-	return open(path, fmt.Sprintf("_txlock=immediate&_pragma=synchronous(FULL)&_pragma=journal_size_limit(%d)", walLimit), (*Ledger).prepare)
+	options := fmt.Sprintf("_txlock=immediate&_pragma=synchronous(FULL)&_pragma=journal_size_limit(%d)", walLimit)
+	return open(path, busyTimeout, options, (*Ledger).prepare)
 }
 
 // OpenReadOnly opens the ledger at path for reading, also while a daemon writes to it. Where there is none the error is
@@ -62,7 +63,7 @@ func OpenReadOnly(path string) (*Ledger, error) {
 		}
 		return nil, problem(path, "opening it", err)
 	}
-	return open(path, "_pragma=query_only(1)", func(_ *Ledger, version int) error {
+	return open(path, busyTimeout, "_pragma=query_only(1)", func(_ *Ledger, version int) error {
 		if version < schemaVersion {
 			return errors.New("it was written by an older popfetchd; the next run brings it up to date")
 		}
@@ -70,13 +71,13 @@ func OpenReadOnly(path string) (*Ledger, error) {
 	})
 }
 
-// open opens what is there and examines it; ready does what is left to do with a whole ledger of the version found.
-func open(path, options string, ready func(l *Ledger, version int) error) (*Ledger, error) {
+// open opens what is there and examines it; patience is a busyTimeout; ready does what is left to do with a whole ledger of the version found.
+func open(path string, patience int, options string, ready func(l *Ledger, version int) error) (*Ledger, error) {
 	if err := looksWhole(path); err != nil {
 		return nil, problem(path, "opening it", err)
 	}
 	// mode=rw: SQLite must not make a file that vanished just now.
-	dsn := fmt.Sprintf("%s?mode=rw&_pragma=busy_timeout(%d)&_pragma=cache_size(-%d)&%s", uri(path), busyTimeout, pageCache, options)
+	dsn := fmt.Sprintf("%s?mode=rw&_pragma=busy_timeout(%d)&_pragma=cache_size(-%d)&%s", uri(path), patience, pageCache, options)
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, problem(path, "opening it", err)
