@@ -64,3 +64,12 @@ func BenchmarkOpen(b *testing.B) {
 		ok(b, open(b, path).Close())
 	}
 }
+
+// BenchmarkFinish is all that a poll writes that finds nothing new. Most of it is the wait for the disk: with TMPDIR on
+// tmpfs it shows what is not.
+func BenchmarkFinish(b *testing.B) {
+	l, _ := newLedger(b)
+	for b.Loop() {
+		ok(b, l.Finish("gmail", time.Unix(1_790_000_000, 0), "", true))
+	}
+}
