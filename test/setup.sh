@@ -15,6 +15,7 @@ needed() {
 		dovecot-imapd  /usr/lib/dovecot/imap  its IMAP reads the Maildirs that popfetchd wrote
 		strace         /usr/bin/strace        shows the order of system calls
 		python3        /usr/bin/python3       its mailbox module opens Maildir and mbox
+		mutt           /usr/bin/mutt          flags and deletes what popfetchd stored
 	END
 	[ "${1-}" = bench ] || return 0
 	cat <<-'END'
