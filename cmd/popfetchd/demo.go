@@ -126,13 +126,13 @@ func (a *app) demoRuns(ctx context.Context, c *config.Config, result *demoResult
 
 	a.say("\nReading every message again, as popfetchd verify --read does:\n")
 	for _, account := range c.Accounts {
-		verified, err := f.Verify(ctx, account, true)
+		verified, err := f.Verify(ctx, account, 1)
 		if err != nil {
 			return err
 		}
 		result.Verify = append(result.Verify, newVerdict(verified))
 		if !a.json {
-			if err := a.printVerdict(verified, true); err != nil {
+			if err := a.printVerdict(verified); err != nil {
 				return err
 			}
 		}

@@ -24,7 +24,7 @@ type preview struct {
 
 // dryRun says what once would do, and does nothing.
 func (a *app) dryRun(ctx context.Context, names []string) error {
-	f, accounts, done, err := a.openAccounts(config.Load, names)
+	f, accounts, done, err := a.openAccounts(openReader, config.Load, names)
 	if err != nil {
 		return err
 	}

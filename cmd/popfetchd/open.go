@@ -45,9 +45,12 @@ func openReader(c *config.Config, log *slog.Logger) (f *fetch.Fetcher, done func
 	return newFetcher(c, books, log), func() { books.Close() }, nil
 }
 
-// openAccounts reads the configuration and opens what it says for a command
-// that changes nothing; done closes it.
-func (a *app) openAccounts(read func(string) (*config.Config, error), names []string) (f *fetch.Fetcher, accounts []config.Account, done func(), err error) {
+// opener is openFetcher or openReader.
+type opener func(*config.Config, *slog.Logger) (f *fetch.Fetcher, done func(), err error)
+
+// openAccounts reads the configuration and opens what it says, for a command
+// that fetches nothing; done closes it.
+func (a *app) openAccounts(open opener, read func(string) (*config.Config, error), names []string) (f *fetch.Fetcher, accounts []config.Account, done func(), err error) {
 	c, accounts, err := a.loadBy(read, names)
 	if err != nil {
 		return nil, nil, nil, err
@@ -56,7 +59,7 @@ func (a *app) openAccounts(read func(string) (*config.Config, error), names []st
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	f, done, err = openReader(c, log)
+	f, done, err = open(c, log)
 	return f, accounts, done, err
 }
 

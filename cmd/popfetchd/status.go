@@ -30,6 +30,7 @@ type accountStatus struct {
 	ConsecutiveFailures int        `json:"consecutive_failures"`
 	PendingDelete       int        `json:"pending_delete"`
 	SetAside            int        `json:"set_aside"`
+	HeldBack            int        `json:"held_back"`
 
 	aside []ledger.Failure
 }
@@ -39,8 +40,9 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status [ACCOUNT…]",
 		Short: "last success, counts and errors of each account",
 		Long: `Shows for each account when it was last fetched with success, how many messages
-are stored, how many deletions on the server are still to be confirmed, how many
-messages were set aside after repeated failures, and the last error.
+are stored, how many deletions on the server are still to be confirmed or are held
+back, which messages were set aside after repeated failures or are too large, and
+the last error.
 
 It reads the ledger only: no server is asked, and a daemon may be at work.`,
 		Example: `  popfetchd status
@@ -101,6 +103,7 @@ func gatherStatus(c *config.Config, accounts []config.Account, now time.Time) ([
 			LastError:           s.LastError,
 			ConsecutiveFailures: s.ConsecutiveFailures,
 			PendingDelete:       s.PendingDelete,
+			HeldBack:            s.HeldBack,
 			SetAside:            s.SetAside,
 			aside:               failed,
 		})
@@ -127,6 +130,9 @@ func (a *app) printStatus(all []accountStatus, now time.Time) {
 	}
 	a.printTable(table, 2)
 	for _, s := range all {
+		if s.HeldBack > 0 {
+			fmt.Fprintf(a.stdout, "\n%s: %s held back: due to be deleted on the server, but moved, changed or deleted here\n", s.Account, plural(s.HeldBack, "message"))
+		}
 		a.printAside(s)
 		if s.LastError != "" {
 			fmt.Fprintf(a.stdout, "\n%s: %s", s.Account, failures(s, now))

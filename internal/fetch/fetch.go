@@ -89,9 +89,8 @@ type Progress struct {
 // between messages, finishes the commit in hand and leaves without QUIT. watch may be nil; it is called often, from
 // one goroutine.
 func (f *Fetcher) Run(ctx context.Context, account config.Account, watch func(Progress)) Report {
-	r := &run{Fetcher: f, account: account, watch: watch, doing: "starting", report: Report{Account: account.Name},
-		began: f.Now(), log: f.Log.With("account", account.Name)}
-	err := r.guarded(ctx)
+	r := f.newRun(account, watch)
+	err := r.underLock(ctx, func() error { return r.conclude(ctx, r.do(ctx)) })
 	if err != nil {
 		err = &Error{account.Name, r.doing, err}
 	}
@@ -102,8 +101,13 @@ func (f *Fetcher) Run(ctx context.Context, account config.Account, watch func(Pr
 	return r.report
 }
 
-// guarded runs everything under the account's lock.
-func (r *run) guarded(ctx context.Context) (err error) {
+func (f *Fetcher) newRun(account config.Account, watch func(Progress)) *run {
+	return &run{Fetcher: f, account: account, watch: watch, doing: "starting", report: Report{Account: account.Name},
+		began: f.Now(), log: f.Log.With("account", account.Name)}
+}
+
+// underLock does something under the account's lock.
+func (r *run) underLock(ctx context.Context, do func() error) (err error) {
 	defer r.catch(&err)
 	r.doing = "taking the account's lock"
 	unlock, err := r.lockAccount(ctx, r.account.Name, lockPatience)
@@ -111,7 +115,7 @@ func (r *run) guarded(ctx context.Context) (err error) {
 		return err
 	}
 	defer unlock()
-	return r.conclude(ctx, r.do(ctx))
+	return do()
 }
 
 // catch turns a panic into an error of this account, so that a mistake here does not end the daemon for the others.

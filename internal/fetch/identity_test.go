@@ -263,7 +263,7 @@ func TestMonthEnd(t *testing.T) {
 			w.boxHolds(filepath.Join(w.folder, "mail-2026-01"), a, b)
 			w.boxHolds(filepath.Join(w.folder, "mail-2026-02"), c)
 			w.boxHolds(filepath.Join(w.folder, "mail-2026-03"), d)
-			v, err := w.fetcher.Verify(t.Context(), w.config(), true)
+			v, err := w.fetcher.Verify(t.Context(), w.config(), 1)
 			if err != nil || !v.OK() || v.Checked != 4 {
 				t.Errorf("verify: %+v, %v", v, err)
 			}

@@ -73,27 +73,58 @@ func (r *run) keptBefore(drop *maildrop) ([]ledger.Message, error) {
 	return kept, nil
 }
 
-// matchHeaders finds the listed messages that have header and size of one that is here.
-func (r *run) matchHeaders(ctx context.Context, session *pop3.Session, drop *maildrop, kept []ledger.Message) ([]match, error) {
-	here, err := r.marks(ctx, kept)
+// matchHeaders finds the unknown messages that have header and size of one that is here.
+func (r *run) matchHeaders(ctx context.Context, session *pop3.Session, drop *maildrop, candidates []ledger.Message) ([]match, error) {
+	here, err := r.marks(ctx, candidates)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]int, len(drop.keys))
-	for i := range all {
-		all[i] = i
+	var unknown []int
+	for i, state := range drop.states {
+		if !state.Known {
+			unknown = append(unknown, i)
+		}
 	}
 	var matches []match
-	for h, err := range headerSums(session, drop.numbers(all)) {
+	for h, err := range headerSums(session, drop.numbers(unknown)) {
 		if err != nil {
 			return nil, err
 		}
-		m := mark{h.sum, drop.keys[h.index].ListedSize}
+		index := unknown[h.index]
+		m := mark{h.sum, drop.keys[index].ListedSize}
 		if same := here[m]; h.known && len(same) > 0 {
-			matches, here[m] = append(matches, match{h.index, original{same[0], true}}), same[1:]
+			matches, here[m] = append(matches, match{index, original{same[0], true}}), same[1:]
 		}
 	}
 	return matches, nil
+}
+
+// matchStrays recognises what repair found in an mbox, so that it need not be fetched to be compared. A Maildir's files
+// are known by their names, see adopt.
+func (r *run) matchStrays(ctx context.Context, session *pop3.Session, drop *maildrop) error {
+	if r.account.Policy != config.Keep {
+		return nil // a header does not vouch for a body, see followMove
+	}
+	strays, err := r.Ledger.Strays(r.account.Name)
+	if err != nil || len(strays) == 0 {
+		return err
+	}
+	r.doing = "recognising mail that is here"
+	matches, err := r.matchHeaders(ctx, session, drop, strays)
+	if err != nil {
+		return err
+	}
+	claimed := make([]ledger.Message, len(matches))
+	for i, m := range matches {
+		claimed[i] = m.Message
+		claimed[i].Key, claimed[i].StoredAt = drop.keys[m.index], r.began
+		drop.states[m.index] = ledger.State{Known: true, Stored: true, StoredAt: r.began}
+	}
+	if err := r.Ledger.Commit(r.account.Name, claimed, 0); err != nil {
+		return err
+	}
+	r.booked += len(claimed)
+	return nil
 }
 
 // marks reads the headers of messages here, as far as they are where they were stored.

@@ -19,7 +19,7 @@ type rules struct {
 
 // due says that the time of a message on the server is over.
 func (r rules) due(state ledger.State, now time.Time) bool {
-	return r.delete && state.Stored && !now.Before(state.StoredAt.Add(r.deleteAfter))
+	return r.delete && state.Stored && (r.deleteAfter == 0 || !now.Before(state.StoredAt.Add(r.deleteAfter)))
 }
 
 // plan is what to do about a listing. Its numbers are indices into the listing.

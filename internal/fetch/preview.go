@@ -46,7 +46,7 @@ func (f *Fetcher) Preview(ctx context.Context, account config.Account) (Preview,
 
 // Inspect logs in and looks around. It changes nothing, here or on the server. Ledger may be nil.
 func (f *Fetcher) Inspect(ctx context.Context, account config.Account) (Inspection, error) {
-	r := &run{Fetcher: f, account: account, log: f.Log.With("account", account.Name), report: Report{Account: account.Name}}
+	r := f.newRun(account, nil)
 	inspection, err := r.inspect(ctx)
 	if err != nil {
 		return inspection, &Error{account.Name, r.doing, err}

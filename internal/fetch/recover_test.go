@@ -43,7 +43,7 @@ func TestLostLedgerOfManyMaildirs(t *testing.T) {
 	w.loseLedger()
 	w.succeed(fetch.Report{Listed: 3})
 	w.retrieved(map[string]int{"0": 1, "1": 1, "2": 1})
-	v, err := w.fetcher.Verify(t.Context(), w.config(), true)
+	v, err := w.fetcher.Verify(t.Context(), w.config(), 1)
 	if err != nil || !v.OK() || v.Checked != 3 {
 		t.Errorf("verify: %+v, %v", v, err)
 	}

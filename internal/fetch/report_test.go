@@ -96,7 +96,7 @@ func TestVerify(t *testing.T) {
 			w.deliverN(3)
 			w.succeed(fetch.Report{Listed: 3, New: 3, Stored: 3})
 			test.damage(w)
-			v, err := w.fetcher.Verify(t.Context(), w.config(), true)
+			v, err := w.fetcher.Verify(t.Context(), w.config(), 1)
 			w.must(err)
 			if v.OK() || v.Account != "joe" || v.Checked != 3 || v.Missing+v.Changed != test.missing+test.changed || len(v.Findings) == 0 {
 				t.Errorf("%+v, want %d missing, %d changed", v, test.missing, test.changed)

@@ -149,8 +149,10 @@ func (r *run) list(ctx context.Context, session *pop3.Session) (*maildrop, error
 	}
 	for _, step := range []func() error{
 		func() error { return r.recognise(drop) },
+		func() error { return r.redate(drop) },
 		func() error { return r.adopt(drop) },
 		func() error { return r.takeBaseline(drop) },
+		func() error { return r.matchStrays(ctx, session, drop) },
 		func() error { return r.followMove(ctx, session, drop) },
 	} {
 		if err := step(); err != nil {
@@ -168,6 +170,26 @@ func (r *run) list(ctx context.Context, session *pop3.Session) (*maildrop, error
 func rulesOf(account config.Account) rules {
 	return rules{delete: account.Policy == config.Delete, deleteAfter: account.DeleteAfter, maxMessageSize: account.MaxMessageSize,
 		window: account.Provider == "gmail"}
+}
+
+// redate lets delete_after begin anew for what was stored while the clock was ahead, perhaps by years: from the last run
+// on, when the clock has gone forward since as it should. One that was set back just now may be the one that is wrong.
+func (r *run) redate(drop *maildrop) error {
+	if rulesOf(r.account).deleteAfter == 0 {
+		return nil
+	}
+	last, err := r.Ledger.LastAttempt(r.account.Name)
+	if err != nil || r.began.Before(last) {
+		return err
+	}
+	var keys []ledger.Key
+	for i, state := range drop.states {
+		if state.Stored && state.StoredAt.After(r.began) {
+			keys = append(keys, drop.keys[i])
+			drop.states[i].StoredAt = last
+		}
+	}
+	return r.Ledger.Redate(r.account.Name, keys, last)
 }
 
 // takeBaseline takes the first listing as already had, where the account says from-now-on.

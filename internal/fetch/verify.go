@@ -2,9 +2,12 @@ package fetch
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
+	"time"
 
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/ledger"
@@ -15,39 +18,70 @@ import (
 type Verification struct {
 	Account  string
 	Checked  int      // messages that should be there
-	Missing  int      // of those, gone
-	Changed  int      // of those, not what was stored
-	Findings []string // a line for each that is missing or changed
+	Read     int      // of those, read to the end and held against their SHA-256
+	Missing  int      // of those checked, gone
+	Changed  int      // of those checked, not what was stored
+	Moved    int      // of those checked, whole, but elsewhere in the mbox or in a subfolder of the Maildir
+	Torn     int      // besides those: pieces of messages
+	Unknown  int      // besides those: whole files of the account in a Maildir that the ledger does not know
+	Findings []string // a line for each that is missing, changed, torn or unknown
 }
 
-// OK says that everything is there, unharmed.
-func (v Verification) OK() bool { return v.Missing == 0 && v.Changed == 0 }
+// OK says that everything is there, unharmed, and nothing else is. What has moved is there.
+func (v Verification) OK() bool { return v.Missing+v.Changed+v.Torn+v.Unknown == 0 }
 
-// Verify holds the account's mailboxes against the ledger: every stored message is to be there with its size, and with
-// read also with its SHA-256. It changes nothing.
-func (f *Fetcher) Verify(ctx context.Context, account config.Account, read bool) (Verification, error) {
-	v := Verification{Account: account.Name}
-	if err := f.verify(ctx, account, read, &v); err != nil {
-		return v, &Error{account.Name, "verifying its mail", err}
+// verification is one Verify under way.
+type verification struct {
+	*Fetcher
+	Verification
+	share     float64
+	strays    []ledger.Message
+	mailboxes map[string]bool // those that have been looked at
+}
+
+// Verify holds the account's mailboxes against the ledger: every stored message is to be there with its size, and a
+// share of them (0 none, 1 all) is read and has to have its SHA-256. A share between takes each day the next part of
+// the messages, until all had their turn. It changes nothing.
+func (f *Fetcher) Verify(ctx context.Context, account config.Account, share float64) (Verification, error) {
+	v := &verification{Fetcher: f, Verification: Verification{Account: account.Name}, share: share, mailboxes: map[string]bool{}}
+	if err := v.verify(ctx, account); err != nil {
+		return v.Verification, &Error{account.Name, "verifying its mail", err}
 	}
-	return v, nil
+	return v.Verification, nil
 }
 
-func (f *Fetcher) verify(ctx context.Context, account config.Account, read bool, v *Verification) error {
-	var expect []store.Message // of one mailbox: the ledger gives them in its order
-	for m, err := range f.Ledger.Stored(account.Name) {
+func (v *verification) verify(ctx context.Context, account config.Account) error {
+	paths, err := v.Ledger.Unsettled(account.Name)
+	if err != nil {
+		return err
+	}
+	if v.strays, err = v.Ledger.Strays(account.Name); err != nil {
+		return err
+	}
+	var rows []ledger.Message // of one mailbox: the ledger gives them in its order
+	for m, err := range v.Ledger.Stored(account.Name) {
 		if err != nil {
 			return err
 		}
-		if len(expect) > 0 && expect[0].Location.Path != m.Mailbox {
-			if err := f.verifyMailbox(ctx, expect, read, v); err != nil {
+		if len(rows) > 0 && rows[0].Mailbox != m.Mailbox {
+			if err := v.mailbox(ctx, rows[0].Mailbox, rows); err != nil {
 				return err
 			}
-			expect = expect[:0]
+			rows = rows[:0]
 		}
-		expect = append(expect, expected(account.Name, m))
+		rows = append(rows, m)
 	}
-	return f.verifyMailbox(ctx, expect, read, v)
+	if len(rows) > 0 {
+		if err := v.mailbox(ctx, rows[0].Mailbox, rows); err != nil {
+			return err
+		}
+	}
+	for _, path := range append(paths, account.Mailbox().At(v.Now())) {
+		if err := v.mailbox(ctx, path, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func expected(account string, m ledger.Message) store.Message {
@@ -55,36 +89,112 @@ func expected(account string, m ledger.Message) store.Message {
 		Location: store.Location{Path: m.Mailbox, Name: m.Name, Offset: m.Offset, Length: m.Length}}
 }
 
-func (f *Fetcher) verifyMailbox(ctx context.Context, expect []store.Message, read bool, v *Verification) error {
-	if len(expect) == 0 {
+// mailbox looks at one mailbox, once.
+func (v *verification) mailbox(ctx context.Context, path string, rows []ledger.Message) error {
+	if v.mailboxes[path] {
 		return nil
 	}
-	v.Checked += len(expect)
-	path := expect[0].Location.Path
-	mailbox, err := f.openExisting(path, v.Account)
+	v.mailboxes[path] = true
+	v.Checked += len(rows)
+	mailbox, err := v.openExisting(path, v.Account)
 	if errors.Is(err, fs.ErrNotExist) {
-		v.Missing += len(expect)
-		v.Findings = append(v.Findings, fmt.Sprintf("%s: missing, with %d messages", path, len(expect)))
+		if len(rows) > 0 {
+			v.Missing += len(rows)
+			v.note("%s: missing, with %d messages", path, len(rows))
+		}
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	defer mailbox.Close()
-	findings, err := mailbox.Verify(ctx, expect, read)
-	if err != nil {
+	read, look := v.split(placed(v.Account, rows))
+	v.Read += len(read)
+	if err := v.compare(ctx, mailbox, read, true); err != nil {
 		return err
 	}
-	for _, finding := range findings {
-		if finding.Damage == store.Moved {
-			continue
-		}
-		if finding.Damage == store.Missing {
-			v.Missing++
+	if err := v.compare(ctx, mailbox, look, false); err != nil {
+		return err
+	}
+	return v.survey(ctx, mailbox, rows)
+}
+
+// split divides messages into those that are read this time and the others. Messages of equal content stay together.
+func (v *verification) split(messages []store.Message) (read, look []store.Message) {
+	if v.share <= 0 {
+		return nil, messages
+	}
+	parts := uint64(math.Ceil(1 / min(v.share, 1)))
+	turn := uint64(v.Now().Unix()/int64(24*time.Hour/time.Second)) % parts
+	for _, m := range messages {
+		if binary.BigEndian.Uint64(m.SHA256[:])%parts == turn {
+			read = append(read, m)
 		} else {
+			look = append(look, m)
+		}
+	}
+	return read, look
+}
+
+func (v *verification) compare(ctx context.Context, mailbox store.Mailbox, expect []store.Message, read bool) error {
+	if len(expect) == 0 {
+		return nil
+	}
+	findings, err := mailbox.Verify(ctx, expect, read)
+	for _, finding := range findings {
+		switch finding.Damage {
+		case store.Moved:
+			v.Moved++
+			continue
+		case store.Missing:
+			v.Missing++
+		default:
 			v.Changed++
 		}
-		v.Findings = append(v.Findings, fmt.Sprintf("%s: %s: %s", path, finding.Damage, finding.Detail))
+		v.note("%s: %s: %s", mailbox.Path(), finding.Damage, finding.Detail)
+	}
+	return err
+}
+
+// survey looks for what lies in the mailbox and should not: pieces, and files of ours that the ledger does not know. An
+// mbox is read whole for that, so only when all is to be read; and what is whole in it may be anybody's.
+func (v *verification) survey(ctx context.Context, mailbox store.Mailbox, rows []ledger.Message) error {
+	_, maildir := mailbox.(*store.Maildir)
+	if !maildir && v.share < 1 {
+		return nil
+	}
+	known := v.knownAt(mailbox.Path(), rows)
+	for found, err := range mailbox.Survey(ctx) {
+		if err != nil {
+			return err
+		}
+		switch name := found.Location.Name; {
+		case maildir && known[name]:
+		case found.Torn != "":
+			v.Torn++
+			v.note("%s: torn: %s", mailbox.Path(), found.Torn)
+		case maildir:
+			v.Unknown++
+			v.note("%s: not in the ledger: %s; the next run or popfetchd repair takes it in", mailbox.Path(), name)
+		}
 	}
 	return nil
+}
+
+// knownAt returns the names of files that the ledger knows in the Maildir at path: rows are its messages there.
+func (v *verification) knownAt(path string, rows []ledger.Message) map[string]bool {
+	known := make(map[string]bool, len(rows))
+	for _, m := range rows {
+		known[m.Name] = true
+	}
+	for _, m := range v.strays {
+		if m.Mailbox == path {
+			known[m.Name] = true
+		}
+	}
+	return known
+}
+
+func (v *verification) note(format string, args ...any) {
+	v.Findings = append(v.Findings, fmt.Sprintf(format, args...))
 }

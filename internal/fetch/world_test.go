@@ -285,7 +285,7 @@ func (w *world) holds(want ...popsim.Message) {
 	if n := w.summary().Messages; n != len(want) {
 		w.Fatalf("the ledger knows %d messages, want %d", n, len(want))
 	}
-	v, err := w.fetcher.Verify(w.Context(), w.config(), true)
+	v, err := w.fetcher.Verify(w.Context(), w.config(), 1)
 	if err != nil || !v.OK() || v.Checked != len(want) {
 		w.Fatalf("verify: %+v, %v", v, err)
 	}

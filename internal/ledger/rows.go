@@ -129,6 +129,20 @@ func (l *Ledger) HasMoved(account string) (moved bool, err error) {
 	return moved, l.fail("looking for new UIDs", err)
 }
 
+// Redate sets the time at which messages are taken to have been stored.
+func (l *Ledger) Redate(account string, keys []Key, at time.Time) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	id, err := l.enrolled(account)
+	if err != nil {
+		return err
+	}
+	return l.change("correcting times", func(tx *sql.Tx) error {
+		return update(tx, id, "stored_at = ?", keys, func(int) []any { return []any{at.Unix()} })
+	})
+}
+
 // Relocate records that stored messages lie elsewhere by now: of each the key and the location count.
 func (l *Ledger) Relocate(account string, messages []Message) error {
 	if len(messages) == 0 {

@@ -39,13 +39,14 @@ CREATE INDEX held_deletions ON messages (account) WHERE deletion = 4;
 
 -- Messages that repair found in a mailbox and that no row of messages tells of: they become one when the server lists them.
 CREATE TABLE strays (
-	account  INTEGER NOT NULL REFERENCES accounts (id),
-	mailbox  INTEGER NOT NULL REFERENCES mailboxes (id),
-	name     TEXT    NOT NULL,                 -- as in messages; empty in an mbox
-	"offset" INTEGER NOT NULL,                 -- as in messages; 0 in a Maildir
-	length   INTEGER NOT NULL,
-	size     INTEGER NOT NULL,
-	sha256   BLOB    NOT NULL,
+	account     INTEGER NOT NULL REFERENCES accounts (id),
+	mailbox     INTEGER NOT NULL REFERENCES mailboxes (id),
+	name        TEXT    NOT NULL,              -- as in messages; empty in an mbox
+	"offset"    INTEGER NOT NULL,              -- as in messages; 0 in a Maildir
+	length      INTEGER NOT NULL,
+	size        INTEGER NOT NULL,
+	listed_size INTEGER NOT NULL,              -- mbox: as a server would list it, with CRLF line ends; 0 in a Maildir
+	sha256      BLOB    NOT NULL,
 	PRIMARY KEY (account, mailbox, name, "offset")
 ) STRICT, WITHOUT ROWID;
 

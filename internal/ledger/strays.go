@@ -10,8 +10,8 @@ type place struct {
 }
 
 // SetStrays replaces what is known of messages that lie in the account's mailboxes without a row of their own. Their
-// locations, sizes and hashes count. Those at the place of a row, whosever it is, are left out; of two at one place (a
-// Maildir may have a name in new/ and in cur/) the first is taken.
+// locations, sizes (as stored and as a server would list it) and hashes count. Those at the place of a row, whosever it is,
+// are left out; of two at one place (a Maildir may have a name in new/ and in cur/) the first is taken.
 func (l *Ledger) SetStrays(account string, strays []Message) error {
 	id, err := l.enrolled(account)
 	if err != nil {
@@ -48,7 +48,7 @@ func places(tx *sql.Tx) (map[place]bool, error) {
 }
 
 func insertStrays(tx *sql.Tx, account int64, strays []Message, taken map[place]bool) error {
-	insert, err := tx.Prepare(`INSERT INTO strays (account, mailbox, name, "offset", length, size, sha256) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
+	insert, err := tx.Prepare(`INSERT INTO strays (account, mailbox, name, "offset", length, size, listed_size, sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
 	if err != nil {
 		return err
 	}
@@ -62,18 +62,18 @@ func insertStrays(tx *sql.Tx, account int64, strays []Message, taken map[place]b
 		if taken[place{mailbox, m.Name, m.Offset}] {
 			continue
 		}
-		if _, err := insert.Exec(account, mailbox, m.Name, m.Offset, m.Length, m.Size, m.SHA256[:]); err != nil {
+		if _, err := insert.Exec(account, mailbox, m.Name, m.Offset, m.Length, m.Size, m.ListedSize, m.SHA256[:]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Strays returns what SetStrays recorded and no Commit or Relocate has given a row since, by mailbox and place in it. Their
-// keys are zero.
+// Strays returns what SetStrays recorded and no Commit or Relocate has given a row since, by mailbox and place in it. Of
+// their keys nothing but ListedSize is set.
 func (l *Ledger) Strays(account string) ([]Message, error) {
 	const op = "reading what was found in the mailboxes"
-	rows, err := l.db.Query(`SELECT path, strays.name, "offset", length, size, sha256
+	rows, err := l.db.Query(`SELECT path, strays.name, "offset", length, size, listed_size, sha256
 		FROM strays JOIN mailboxes ON mailboxes.id = strays.mailbox JOIN accounts ON accounts.id = strays.account
 		WHERE accounts.name = ? ORDER BY path, strays.name, "offset"`, account)
 	if err != nil {
@@ -84,7 +84,7 @@ func (l *Ledger) Strays(account string) ([]Message, error) {
 	for rows.Next() {
 		var m Message
 		var sum []byte
-		if err := rows.Scan(&m.Mailbox, &m.Name, &m.Offset, &m.Length, &m.Size, &sum); err != nil {
+		if err := rows.Scan(&m.Mailbox, &m.Name, &m.Offset, &m.Length, &m.Size, &m.ListedSize, &sum); err != nil {
 			return nil, l.fail(op, err)
 		}
 		copy(m.SHA256[:], sum)
