@@ -94,7 +94,7 @@ func (s step) needsAccount() bool {
 	switch s.Method {
 	case "Retry", "Settle":
 		return false
-	case "SetDeletion", "Forget", "Rekey":
+	case "SetDeletion", "Forget", "Rekey", "Redate":
 		return len(s.Keys) > 0
 	case "Relocate":
 		return len(s.Messages) > 0
@@ -118,6 +118,13 @@ func (a *account) note(s step) {
 		for _, key := range s.Keys {
 			if message := a.messages[key]; message.Mailbox != "" {
 				message.Deletion = s.Deletion
+				a.messages[key] = message
+			}
+		}
+	case "Redate":
+		for _, key := range s.Keys {
+			if message := a.messages[key]; message.Mailbox != "" {
+				message.StoredAt = s.At
 				a.messages[key] = message
 			}
 		}
@@ -232,7 +239,7 @@ func (m model) claim(message ledger.Message) {
 func (m model) strays(found []ledger.Message) []ledger.Message {
 	var strays []ledger.Message
 	for _, f := range found {
-		stray := ledger.Message{Mailbox: f.Mailbox, Name: f.Name, Offset: f.Offset, Length: f.Length, Size: f.Size, SHA256: f.SHA256}
+		stray := ledger.Message{Key: ledger.Key{ListedSize: f.ListedSize}, Mailbox: f.Mailbox, Name: f.Name, Offset: f.Offset, Length: f.Length, Size: f.Size, SHA256: f.SHA256}
 		same := func(other ledger.Message) bool { return comparePlaces(stray, other) == 0 }
 		taken := slices.ContainsFunc(strays, same)
 		for _, a := range m {

@@ -47,6 +47,8 @@ func (s step) do(l *ledger.Ledger) (number int64, err error) {
 		return 0, l.Rekey(s.Account, s.Keys, s.To)
 	case "Moved":
 		return 0, l.Moved(s.Account, s.At, s.Keys, s.To)
+	case "Redate":
+		return 0, l.Redate(s.Account, s.Keys, s.At)
 	case "Relocate":
 		return 0, l.Relocate(s.Account, s.Messages)
 	case "SetStrays":
@@ -80,6 +82,7 @@ var draws = map[string]func(t *rapid.T, m model, s *step){
 	"SetDeletion": func(t *rapid.T, m model, s *step) {
 		s.Keys, s.Deletion = drawKeys(t, m, s.Account), drawDeletion(t)
 	},
+	"Redate": func(t *rapid.T, m model, s *step) { s.Keys, s.At = drawKeys(t, m, s.Account), drawTime(t) },
 	"Fail":   func(t *rapid.T, m model, s *step) { s.Failures = drawFailures(t, m, s.Account) },
 	"Forget": func(t *rapid.T, m model, s *step) { s.Keys = drawKeys(t, m, s.Account) },
 	"Retry": func(t *rapid.T, _ model, s *step) {
@@ -97,7 +100,7 @@ var draws = map[string]func(t *rapid.T, m model, s *step){
 	},
 	"SetStrays": func(t *rapid.T, _ model, s *step) {
 		for range rapid.IntRange(0, 6).Draw(t, "strays") {
-			s.Messages = append(s.Messages, drawMessage(t, ledger.Key{}))
+			s.Messages = append(s.Messages, drawMessage(t, ledger.Key{ListedSize: rapid.Int64Range(0, 1<<40).Draw(t, "listed size")}))
 		}
 	},
 	"Intend": func(t *rapid.T, m model, s *step) {
