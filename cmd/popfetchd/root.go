@@ -168,6 +168,7 @@ func (a *app) logger(w io.Writer, lowest slog.Level) (*slog.Logger, error) {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, o)), nil
 	case "json":
+		o.ReplaceAttr = escaped // text escapes by itself; JSON need not, and leaves all but the worst as it is
 		return slog.New(slog.NewJSONHandler(w, o)), nil
 	}
 	return nil, usagef("--log-format %q: want text or json", a.logFormat)

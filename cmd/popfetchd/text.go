@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,20 @@ func oneLine(s string) string {
 		i += n
 	}
 	return b.String()
+}
+
+// escaped is oneLine for what is logged: UIDs may hold anything, and logs are
+// read on terminals.
+func escaped(_ []string, attr slog.Attr) slog.Attr {
+	switch attr.Value.Kind() {
+	case slog.KindString:
+		attr.Value = slog.StringValue(oneLine(attr.Value.String()))
+	case slog.KindAny:
+		if err, ok := attr.Value.Any().(error); ok {
+			attr.Value = slog.StringValue(oneLine(err.Error()))
+		}
+	}
+	return attr
 }
 
 // plural is n with its noun: "1 message", "20,000 messages".

@@ -1,8 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 func TestSize(t *testing.T) {
@@ -67,6 +73,21 @@ func TestOneLine(t *testing.T) {
 	} {
 		if got := oneLine(s); got != want {
 			t.Errorf("oneLine(%q) = %q, want %q", s, got, want)
+		}
+	}
+}
+
+// What a server says reaches the log in no form that a terminal obeys.
+func TestLogIsEscaped(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		var out bytes.Buffer
+		log, err := (&app{logFormat: format}).logger(&out, slog.LevelInfo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Warn("refused", "uid", "a\x1b[2J\u009b1m\u202eb\x7f\xff", "error", errors.New("said \u2066\u009b"))
+		if text := strings.TrimSuffix(out.String(), "\n"); strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) || !utf8.ValidString(text) {
+			t.Errorf("%s: %q", format, text)
 		}
 	}
 }

@@ -227,5 +227,7 @@ func (r *run) rows(messages []store.Message, keys []ledger.Key) []ledger.Message
 }
 
 func (f *Fetcher) storeOptions(account string) store.Options {
-	return store.Options{Account: account, SpoolDir: filepath.Join(f.StateDir, "spool")}
+	return store.Options{Account: account, SpoolDir: filepath.Join(f.StateDir, "spool"), Waiting: func(path, holder string) {
+		f.Log.Info("waiting for an mbox that another program has locked", "account", account, "mbox", path, "holder", holder)
+	}}
 }
