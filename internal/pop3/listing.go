@@ -98,20 +98,6 @@ func (s *Session) List() (Listing, error) {
 	return l.result()
 }
 
-// Listing is List for callers that live with no damage: it ends the session.
-func (s *Session) Listing() ([]Entry, error) {
-	l, err := s.List()
-	switch {
-	case err != nil:
-		return nil, err
-	case l.Refused != nil:
-		return nil, l.Refused
-	case l.Damage != nil:
-		return nil, s.wire.fail(l.Damage)
-	}
-	return l.Entries, nil
-}
-
 // What a line under construction does not say. No server can send these values.
 const (
 	noUID  = "\r\n" // a line of LIST

@@ -265,22 +265,3 @@ S: .
 		t.Errorf("after RSET: %v, %v", got, err)
 	}
 }
-
-// Listing ends the session where List lives with damage.
-func TestListingIsStrict(t *testing.T) {
-	s, _ := cannedSession(list("2 5", "1 a|2 b", "1 2|2 3"))
-	s.pipelined = true
-	if got, err := s.Listing(); err != nil || !slices.Equal(got, []Entry{{1, "a", 2}, {2, "b", 3}}) {
-		t.Errorf("got %v, %v", got, err)
-	}
-	s, c := cannedSession(list("2 5", "1 a", "1 2|2 3"))
-	s.pipelined = true
-	if _, err := s.Listing(); !is[*ProtocolError](err) || !c.closed {
-		t.Errorf("damage: %v", err)
-	}
-	s, _ = cannedSession("+OK 1 2\r\n-ERR no\r\n+OK\r\n1 2\r\n.\r\n")
-	s.pipelined = true
-	if _, err := s.Listing(); !is[*ReplyError](err) || s.Broken() {
-		t.Errorf("no UIDL: %v", err)
-	}
-}
