@@ -128,6 +128,9 @@ func (r *run) acknowledge(drop *maildrop, matches []match) error {
 		drop.states[m.index] = ledger.State{Known: true, Stored: true, StoredAt: m.StoredAt}
 		drop.matched = append(drop.matched, m.index)
 	}
+	if len(listedAgain) > 0 {
+		r.log.Warn("the server lists messages again whose deletion it had confirmed: fetched, compared and not stored again", "messages", len(listedAgain))
+	}
 	r.log.Info("messages that were fetched are here already: not stored again", "messages", len(matches))
 	r.report.New -= len(matches)
 	r.known += len(matches)

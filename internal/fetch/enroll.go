@@ -1,26 +1,37 @@
 package fetch
 
 import (
+	"context"
 	"path/filepath"
 	"strings"
 
 	"github.com/popfetchd/popfetchd/internal/config"
 )
 
-// enroll makes the account known to the ledger. To a ledger that never saw a run of it end, perhaps since the one before
-// was lost, the Maildirs of all days count as unsettled.
-func (r *run) enroll() error {
-	name := r.account.Name
-	if err := r.Ledger.Enroll(name, r.account.Mailbox().At(r.Now())); err != nil {
-		return err
+// enroll makes the account known to the ledger. isNew says that the ledger never saw a run of it end, perhaps since the one
+// before was lost: then the mailboxes of all days may hold mail of ours.
+func (r *run) enroll() (isNew bool, err error) {
+	if err := r.Ledger.Enroll(r.account.Name, r.account.Mailbox().At(r.Now())); err != nil {
+		return false, err
 	}
-	last, err := r.Ledger.LastAttempt(name)
-	if err != nil || !last.IsZero() || r.account.Maildir == "" {
-		return err
+	last, err := r.Ledger.LastAttempt(r.account.Name)
+	return last.IsZero(), err
+}
+
+// lookAround finds what the mailboxes of an account hold that is new to the ledger. A Maildir's files are known by their
+// names once the server has listed its mail, an mbox's messages by their content.
+func (r *run) lookAround(ctx context.Context) error {
+	if r.account.Mbox != "" {
+		strays, err := r.findStrays(ctx, nil)
+		if err != nil || len(strays) == 0 {
+			return err
+		}
+		r.log.Info("the mbox holds mail already: what is fetched is held against it", "messages", len(strays))
+		return r.Ledger.SetStrays(r.account.Name, strays)
 	}
 	paths, err := filepath.Glob(everyDay(r.account.Maildir))
 	for _, path := range paths {
-		if err := r.Ledger.Unsettle(name, path); err != nil {
+		if err := r.Ledger.Unsettle(r.account.Name, path); err != nil {
 			return err
 		}
 	}

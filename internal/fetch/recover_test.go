@@ -49,6 +49,54 @@ func TestLostLedgerOfManyMaildirs(t *testing.T) {
 	}
 }
 
+// To a new ledger the messages of an mbox are known by their headers, or, without TOP and before deletions, by their
+// content. Mail of others that lies there stays what it is.
+func TestLostLedgerOfMbox(t *testing.T) {
+	for name, test := range map[string]struct {
+		policy string
+		fault  popsim.Fault
+		sent   int // how often each message was sent in the end
+	}{
+		"by header":                       {"policy: keep", nil, 1},
+		"by content":                      {"policy: keep", popsim.On("TOP", 0, popsim.Refuse("what?")), 2},
+		"by content, and deleted by that": {"policy: delete", nil, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, popsim.Config{Pipelining: true}, "mbox: mail", test.policy)
+			w.deliverN(5)
+			all := w.account.Messages()
+			w.server.SetFault(popsim.On("QUIT", 0, popsim.HangUp()))
+			w.run()
+			w.loseLedger()
+			file, err := os.OpenFile(w.box, os.O_APPEND|os.O_WRONLY, 0)
+			w.must(err)
+			_, err = file.WriteString("From other Sat Jan  1 00:00:00 2026\nSubject: from another\n\ntext\n\n")
+			w.must(err)
+			w.must(file.Close())
+			other := popsim.Message{Body: []byte("Subject: from another\r\n\r\ntext\r\n")}
+			w.server.SetFault(test.fault)
+			a := w.deliver("new", "x")
+			want := fetch.Report{Listed: 6, New: 1, Stored: 1}
+			if test.policy == "policy: delete" {
+				want.Deleted = 6
+			}
+			w.succeed(want)
+			w.boxHolds(w.box, append(all, a, other)...)
+			w.retrieved(map[string]int{"0": test.sent, "4": test.sent, "new": 1})
+			if n := w.summary().Messages; n != 6 {
+				t.Errorf("the ledger knows %d messages, want 6", n)
+			}
+			w.mend()
+			want.Deleted, want.New, want.Stored = 0, 0, 0
+			if test.policy == "policy: delete" {
+				want.Listed = 0
+			}
+			w.succeed(want)
+		})
+	}
+}
+
 // loseLedger removes the state folder and begins a new one.
 func (w *world) loseLedger() {
 	w.Helper()

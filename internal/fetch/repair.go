@@ -36,7 +36,7 @@ func (f *Fetcher) Repair(ctx context.Context, account config.Account) Repaired {
 
 func (r *run) repair(ctx context.Context, done *Repaired) error {
 	r.doing = "opening the ledger"
-	if err := r.enroll(); err != nil {
+	if _, err := r.enroll(); err != nil {
 		return err
 	}
 	if err := r.finishAppends(ctx); err != nil {

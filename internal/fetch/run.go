@@ -51,11 +51,17 @@ type run struct {
 // do holds sessions until nothing is left to do: one, as a rule.
 func (r *run) do(ctx context.Context) error {
 	r.doing = "opening the ledger"
-	if err := r.enroll(); err != nil {
+	isNew, err := r.enroll()
+	if err != nil {
 		return err
 	}
 	if err := r.finishAppends(ctx); err != nil {
 		return err
+	}
+	if isNew {
+		if err := r.lookAround(ctx); err != nil {
+			return err
+		}
 	}
 	for range maxSessions {
 		again, err := r.visit(ctx)
