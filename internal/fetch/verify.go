@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/popfetchd/popfetchd/internal/config"
@@ -35,8 +37,8 @@ type verification struct {
 	*Fetcher
 	Verification
 	share     float64
-	strays    []ledger.Message
-	mailboxes map[string]bool // those that have been looked at
+	strays    map[string][]ledger.Message // by Maildir: what repair found there is the account's too
+	mailboxes map[string]bool             // those that have been looked at
 }
 
 // Verify holds the account's mailboxes against the ledger: every stored message is to be there with its size, and a
@@ -55,9 +57,11 @@ func (v *verification) verify(ctx context.Context, account config.Account) error
 	if err != nil {
 		return err
 	}
-	if v.strays, err = v.Ledger.Strays(account.Name); err != nil {
+	strays, err := v.Ledger.Strays(account.Name)
+	if err != nil {
 		return err
 	}
+	v.strays = byMailbox(slices.DeleteFunc(strays, func(m ledger.Message) bool { return m.Name == "" }))
 	var rows []ledger.Message // of one mailbox: the ledger gives them in its order
 	for m, err := range v.Ledger.Stored(account.Name) {
 		if err != nil {
@@ -76,7 +80,8 @@ func (v *verification) verify(ctx context.Context, account config.Account) error
 			return err
 		}
 	}
-	for _, path := range append(paths, account.Mailbox().At(v.Now())) {
+	paths = append(append(paths, account.Mailbox().At(v.Now())), slices.Sorted(maps.Keys(v.strays))...)
+	for _, path := range paths {
 		if err := v.mailbox(ctx, path, nil); err != nil {
 			return err
 		}
@@ -95,6 +100,7 @@ func (v *verification) mailbox(ctx context.Context, path string, rows []ledger.M
 		return nil
 	}
 	v.mailboxes[path] = true
+	rows = append(slices.Clip(rows), v.strays[path]...)
 	v.Checked += len(rows)
 	mailbox, err := v.openExisting(path, v.Account)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -163,7 +169,10 @@ func (v *verification) survey(ctx context.Context, mailbox store.Mailbox, rows [
 	if !maildir && v.share < 1 {
 		return nil
 	}
-	known := v.knownAt(mailbox.Path(), rows)
+	known := make(map[string]bool, len(rows))
+	for _, m := range rows {
+		known[m.Name] = true
+	}
 	for found, err := range mailbox.Survey(ctx) {
 		if err != nil {
 			return err
@@ -179,20 +188,6 @@ func (v *verification) survey(ctx context.Context, mailbox store.Mailbox, rows [
 		}
 	}
 	return nil
-}
-
-// knownAt returns the names of files that the ledger knows in the Maildir at path: rows are its messages there.
-func (v *verification) knownAt(path string, rows []ledger.Message) map[string]bool {
-	known := make(map[string]bool, len(rows))
-	for _, m := range rows {
-		known[m.Name] = true
-	}
-	for _, m := range v.strays {
-		if m.Mailbox == path {
-			known[m.Name] = true
-		}
-	}
-	return known
 }
 
 func (v *verification) note(format string, args ...any) {
