@@ -11,7 +11,13 @@ func statRows() []misbehaviour {
 	row := func(name, answer string, code int, says string, again func([]letter) []int) misbehaviour {
 		return misbehaviour{name: "STAT " + name, script: on("STAT", say(answer)), code: code, says: says, again: again, online: true}
 	}
-	return []misbehaviour{
+	piped := func(with string, m misbehaviour) misbehaviour {
+		m.piped = with
+		return m
+	}
+	silent := misbehaviour{name: "STAT is never answered", script: on("STAT", stallAt(0)), code: 75, says: `silent for 2s`, again: nothing, keys: impatient}
+	return []misbehaviour{silent,
+		{name: "STAT is hung up on", script: on("STAT", hangsUp), code: 75, says: `closed the connection`, again: nothing, online: true},
 		row("is refused", "-ERR not now\r\n", 75, `refused STAT: "not now"`, nothing),
 		row("says nothing", "+OK\r\n", 75, `expected two numbers`, nothing),
 		row("says one number", "+OK 5\r\n", 75, `expected two numbers`, nothing),
@@ -19,7 +25,8 @@ func statRows() []misbehaviour {
 		row("says less than nothing", "+OK -5 -100\r\n", 75, `expected two numbers`, nothing),
 		row("overflows", "+OK 99999999999999999999999 1\r\n", 75, `9223372036854775807`, nothing),
 		row("says far too many", "+OK 9223372036854775807 1\r\n", 75, `9223372036854775807`, nothing),
-		row("says none, though there are some", "+OK 0 0\r\n", 0, ``, nothing),
+		piped("off", row("says none, though there are some", "+OK 0 0\r\n", 0, ``, nothing)),
+		piped("on", row("says none, though the lists have some", "+OK 0 0\r\n", 75, `beyond`, nothing)),
 		row("says fewer than are listed", "+OK 3 600\r\n", 75, `beyond`, justThese(1, 2, 3)),
 		row("says more than are listed", "+OK 9 9000\r\n", 75, `STAT says 9`, all),
 		row("says another size than the sum", "+OK 5 1\r\n", 0, ``, all),
@@ -58,6 +65,7 @@ func listRows() (rows []misbehaviour) {
 		row("has an entry with spaces behind the number", listLine(2, becomes("2   ")), 75, `2`, allBut(2), 2)
 		row("ends its lines in bare LF", swap("\r\n", "\n"), 75, `bare LF`, nothing)
 		row("ends in a bare-LF dot", swap("\r\n.\r\n", "\r\n.\n"), 75, `bare LF`, nothing)
+		row("is hung up on", hangsUp, 75, `closed the connection`, nothing)
 		row("breaks off", cutAt(-5), 75, `closed the connection`, nothing)
 		row("is refused with SYS/TEMP", sayErr("[SYS/TEMP] later"), 75, `\[SYS/TEMP\] "later"`, nothing)
 		row("is +OK with SYS/TEMP", swap("+OK\r\n", "+OK [SYS/TEMP] later\r\n"), 75, `\[SYS/TEMP\] "later"`, nothing)

@@ -117,10 +117,12 @@ func loginRows() []misbehaviour {
 			c.r.ReadString('\n')
 		}
 	}), 75, ``)
-	silent.keys, challenged.keys = impatient, impatient
-	rows := []misbehaviour{silent, challenged,
+	muteAuth := row("no answer to AUTH", plain(stallAt(0)), 75, `silent for 2s`)
+	silent.keys, challenged.keys, muteAuth.keys = impatient, impatient, impatient
+	rows := []misbehaviour{silent, challenged, muteAuth,
 		row("PASS is +OK, but nobody is logged in", ons{"PASS": say("+OK\r\n"), "STAT": first, "UIDL": first, "LIST": first}.script(), 75, `STAT: "log in first"`),
 		row("PASS is +OK with SYS/TEMP", on("PASS", say("+OK [SYS/TEMP] this mailbox will seem empty\r\n")), 75, `\[SYS/TEMP\] "this mailbox will seem empty"`),
+		row("AUTH is hung up on", plain(hangsUp), 75, `closed the connection`),
 		row("USER is hung up on", on("USER", hangsUp), 75, `closed the connection`),
 		row("PASS is hung up on", on("PASS", hangsUp), 75, `closed the connection`),
 		row("PASS is answered by garbage", on("PASS", say("welcome\r\n")), 75, `expected \+OK or -ERR, not "welcome"`),
