@@ -174,7 +174,8 @@ func certificateRows(t *testing.T) (rows []misbehaviour) {
 		c.IPAddresses, c.DNSNames = nil, []string{"pop.example.org", "*.example.org"}
 	}), 75, `pop\.example\.org`)
 	row("is for nobody", ca.issue(t, func(c *x509.Certificate) { c.IPAddresses = nil }), 75, `no name at all`)
-	row("is for clients", ca.issue(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), 75, `certificate of 127\.0\.0\.1 is not valid`)
+	row("is for clients", ca.issue(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), 75,
+		`certificate of 127\.0\.0\.1 is not valid`)
 	row("is of an unknown authority", other.issue(t, nil), 75, `is not trusted`)
 	row("is full of escape codes", other.issue(t, func(c *x509.Certificate) {
 		c.Subject.CommonName = strings.ToValidUTF8(hostileText, "\x1b]0;x\a")
@@ -260,13 +261,16 @@ func handshakeRows(t *testing.T) []misbehaviour {
 		row("is spoken by a server of another protocol", "implicit", imap, `expected \+OK or -ERR, not "\* OK`),
 		row("is hung up on", "implicit", script{instead: func(c *dialogue) { c.hangUp() }}, ``),
 		row("is answered by an alert", "implicit", raw("\x15\x03\x03\x00\x02\x02\x28"), `handshake failure`),
-		row("is answered by garbage without end", "implicit", script{instead: func(c *dialogue) { flooding("\x16\x03\x03\x40\x00", "\x16\x03\x03\x40\x00 garbage ")(c, nil) }}, ``),
+		row("is answered by garbage without end", "implicit", script{instead: func(c *dialogue) {
+			flooding("\x16\x03\x03\x40\x00", "\x16\x03\x03\x40\x00 garbage ")(c, nil)
+		}}, ``),
 		row("handshake comes an octet at a time", "implicit", script{instead: func(c *dialogue) { dripping("\x16\x03\x03", "\x03")(c, nil) }}, ``),
 		row("is spoken where nobody expects it", "", script{implicit: true}, `no greeting.*set tls to implicit`),
 	}
 	rows[len(rows)-1].keys = impatient
 	rows[len(rows)-3].memory = true
-	cutOff := row("ends without close_notify in a body", "implicit", script{implicit: true, answers: map[string]answer{"RETR 2": cutAt(100)}}, `closed the connection`)
+	cutOff := row("ends without close_notify in a body", "implicit",
+		script{implicit: true, answers: map[string]answer{"RETR 2": cutAt(100)}}, `closed the connection`)
 	cutAfter := row("ends without close_notify behind QUIT", "implicit", script{implicit: true, answers: map[string]answer{"QUIT": cutAt(1 << 20)}}, ``)
 	cutOff.again, cutOff.online = allBut(2), false
 	cutAfter.again, cutAfter.online, cutAfter.code, cutAfter.lasting = all, false, 0, true
