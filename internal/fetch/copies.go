@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"crypto/sha256"
+	"slices"
 	"strings"
 
 	"github.com/popfetchd/popfetchd/internal/ledger"
@@ -48,7 +49,7 @@ func (r *run) findCopies(drop *maildrop) (copies, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.add(false, again...)
+	c.add(false, slices.DeleteFunc(again, func(m ledger.Message) bool { return m.Deletion != ledger.Deleted && m.Deletion != ledger.Gone })...)
 	unconfirmed, err := r.unconfirmed()
 	if err != nil {
 		return nil, err
@@ -126,6 +127,9 @@ func (r *run) acknowledge(drop *maildrop, matches []match) error {
 			listedAgain = append(listedAgain, m.Key)
 		}
 		drop.states[m.index] = ledger.State{Known: true, Stored: true, StoredAt: m.StoredAt}
+		if r.deletesAtOnce() {
+			drop.states[m.index].Deletion = m.Deletion
+		}
 		drop.matched = append(drop.matched, m.index)
 	}
 	if len(listedAgain) > 0 {
@@ -138,8 +142,8 @@ func (r *run) acknowledge(drop *maildrop, matches []match) error {
 		return err
 	}
 	r.booked += len(claimed)
-	if err := r.Ledger.Rekey(r.account.Name, from, to); err != nil {
-		return err
+	if err := r.Ledger.Rekey(r.account.Name, from, to); err != nil || r.deletesAtOnce() {
+		return err // should the deletion not be confirmed this time, only another look tells which of several it is
 	}
 	return r.Ledger.SetDeletion(r.account.Name, listedAgain, ledger.Kept)
 }

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/popfetchd/popfetchd/internal/ledger"
@@ -47,21 +48,30 @@ func (r *run) moveBack(drop *maildrop, moved []int) error {
 		}
 		var further []int
 		for i, index := range moved {
-			switch deleted := drop.states[index].Deletion == ledger.Deleted; {
+			deleted := drop.states[index].Deletion == ledger.Deleted
+			if deleted && !strings.HasPrefix(candidates[i].UID, headerUID) { // a header comes again with the next message like it
+				drop.again = append(drop.again, earlier(candidates[i])...)
+			}
+			switch {
 			case found[i].Deletion == ledger.Deleted, found[i].Deletion == ledger.Gone:
 				further = append(further, index)
-			case found[i].Known:
-				drop.keys[index], drop.states[index] = candidates[i], found[i]
-			case deleted:
-				if !strings.HasPrefix(candidates[i].UID, headerUID) { // a header comes again with the next message like it
-					drop.again = append(drop.again, earlier(candidates[i])...)
-				}
+			case found[i].Known, deleted:
 				drop.keys[index], drop.states[index] = candidates[i], found[i]
 			}
 		}
 		moved = further
 	}
+	drop.again = distinct(drop.again)
 	return nil
+}
+
+func distinct(keys []ledger.Key) []ledger.Key {
+	seen := make(map[ledger.Key]bool, len(keys))
+	return slices.DeleteFunc(keys, func(key ledger.Key) bool {
+		before := seen[key]
+		seen[key] = true
+		return before
+	})
 }
 
 // earlier returns the keys of lower occurrence.

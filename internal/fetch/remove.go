@@ -94,11 +94,12 @@ func (r *run) remove(session *pop3.Session, drop *maildrop, due []int) (accepted
 }
 
 // notYetPending returns the keys of those due whose deletion is decided only now, by delete_after. Those just stored
-// were recorded as pending in the transaction that recorded them.
+// were recorded as pending in the transaction that recorded them. One whose deletion was confirmed before stays so: should
+// this session not end well, and the message be listed once more, it is looked at once more.
 func (d *maildrop) notYetPending(due []int) []ledger.Key {
 	var keys []ledger.Key
 	for _, index := range due {
-		if state := d.states[index]; state.Known && state.Deletion != ledger.Pending {
+		if state := d.states[index]; state.Known && state.Deletion != ledger.Pending && state.Deletion != ledger.Deleted {
 			keys = append(keys, d.keys[index])
 		}
 	}
