@@ -33,9 +33,9 @@ func (w *world) framed() []string {
 	data, err := os.ReadFile(w.box)
 	w.must(err)
 	var all []string
-	for i, part := range strings.Split("\n\n"+string(data), "\n\nFrom ") {
+	for i, part := range strings.Split("\n\n"+strings.TrimSuffix(string(data), "\n\n"), "\n\nFrom ") {
 		if i > 0 {
-			all = append(all, "From "+strings.TrimSuffix(part, "\n\n")+"\n\n")
+			all = append(all, "From "+part+"\n\n")
 		}
 	}
 	return all
