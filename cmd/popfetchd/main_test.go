@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 //	server NAME [n=MESSAGES] [pass=PASSWORD] [tls=implicit|none] [cert=expired|wrong]
 //	                      starts a POP3 server with one account and writes
 //	                      NAME.pem and NAME.password; sets $NAME (host:port) and $NAME_port
-//	deliver NAME SUBJECT  puts one more message there
+//	deliver NAME SUBJECT [UID]   puts one more message there
 //	holds NAME N          the server has N messages now
 //	fault NAME COMMAND TEXT   COMMAND (LOGIN: any way to log in) is refused with -ERR TEXT from now on, in which \x1b
 //	                      is an escape; TEXT hangup cuts the line, TEXT stall says nothing more
@@ -43,7 +44,10 @@ func TestMain(m *testing.M) {
 //	keys FILE KEY …       each line of FILE is a JSON object with exactly these keys in this order
 //	files DIR N           DIR holds N files
 //	flip FILE OFFSET      changes one byte
+//	sql LEDGER STATEMENT  changes a ledger as popfetchd would not
+//	join FILE PART…       makes FILE of the parts, one behind the other
 //	damage HOW DIR N      flips a bit of, cuts short or removes the Nth file of DIR
+//	damage move DIR N TO  moves it to another folder
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata",
@@ -67,6 +71,8 @@ func TestScripts(t *testing.T) {
 			"files":        cmdFiles,
 			"flip":         cmdFlip,
 			"damage":       cmdDamage,
+			"sql":          cmdSQL,
+			"join":         cmdJoin,
 		},
 	})
 }
@@ -190,8 +196,26 @@ func cmdFlip(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
 }
 
+func cmdSQL(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, !neg && len(args) == 2, "sql LEDGER STATEMENT")
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	_, err = db.Exec(args[1])
+	ts.Check(err)
+}
+
+func cmdJoin(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, !neg && len(args) > 1, "join FILE PART…")
+	var all strings.Builder
+	for _, part := range args[1:] {
+		all.WriteString(ts.ReadFile(part))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(all.String()), 0o600))
+}
+
 func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, !neg && len(args) == 3, "damage flip|cut|remove DIR N")
+	need(ts, !neg && (len(args) == 3 || len(args) == 4 && args[0] == "move"), "damage flip|cut|remove|move DIR N [TO]")
 	dir := ts.MkAbs(args[1])
 	list, err := os.ReadDir(dir)
 	ts.Check(err)
@@ -203,5 +227,7 @@ func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(os.Truncate(file, 20))
 	case "remove":
 		ts.Check(os.Remove(file))
+	case "move":
+		ts.Check(os.Rename(file, filepath.Join(ts.MkAbs(args[3]), filepath.Base(file))))
 	}
 }

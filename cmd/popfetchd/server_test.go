@@ -42,7 +42,7 @@ func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	account := &popsim.Account{Username: name, Password: options["pass"]}
 	for i := range number(ts, options["n"]) {
-		deliver(account, fmt.Sprintf("message %d", i+1))
+		deliver(account, fmt.Sprintf("message %d", i+1), "")
 	}
 	c := popsim.Config{
 		Accounts:   []*popsim.Account{account},
@@ -88,14 +88,14 @@ func badCertificate(ts *testscript.TestScript, kind string) (*tls.Config, []byte
 	return &tls.Config{Certificates: []tls.Certificate{certificate}}, authority.PEM()
 }
 
-func deliver(account *popsim.Account, subject string) {
+func deliver(account *popsim.Account, subject, uid string) {
 	body := "From: someone@example.org\r\nSubject: " + subject + "\r\n\r\nHello.\r\n.\r\nFrom here on\r\n"
-	account.Deliver(popsim.Message{Body: []byte(body)})
+	account.Deliver(popsim.Message{UID: uid, Body: []byte(body)})
 }
 
 func cmdDeliver(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, !neg && len(args) == 2, "deliver NAME SUBJECT")
-	deliver(named(ts, args[0]).account, args[1])
+	need(ts, !neg && (len(args) == 2 || len(args) == 3), "deliver NAME SUBJECT [UID]")
+	deliver(named(ts, args[0]).account, args[1], strings.Join(args[2:], ""))
 }
 
 func cmdHolds(ts *testscript.TestScript, neg bool, args []string) {
