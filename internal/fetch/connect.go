@@ -55,6 +55,7 @@ func (r *run) connect(ctx context.Context) (*pop3.Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	server.Pipelining = server.Pipelining && !r.plain
 	session, err := pop3.Dial(ctx, server)
 	if err != nil {
 		return nil, err

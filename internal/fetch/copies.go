@@ -49,13 +49,41 @@ func (r *run) findCopies(drop *maildrop) (copies, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.add(false, slices.DeleteFunc(again, func(m ledger.Message) bool { return m.Deletion != ledger.Deleted && m.Deletion != ledger.Gone })...)
+	c.add(false, slices.DeleteFunc(again, otherwiseListed)...)
 	unconfirmed, err := r.unconfirmed()
 	if err != nil {
 		return nil, err
 	}
 	c.add(true, unconfirmed...)
+	named, err := r.namedByHeader(drop)
+	if err != nil {
+		return nil, err
+	}
+	c.add(true, named...)
 	return c, r.addByRow(drop, c)
+}
+
+// otherwiseListed says that a message with the UID of one that is listed again cannot be that one: it is listed itself; or
+// it was deleted, and what tells it is its header, which comes again with the next message like it.
+func otherwiseListed(m ledger.Message) bool {
+	if strings.HasPrefix(m.UID, headerUID) {
+		return m.Deletion == ledger.Deleted
+	}
+	return m.Deletion != ledger.Deleted && m.Deletion != ledger.Gone
+}
+
+// namedByHeader returns what was stored while the server gave it no UID and copies were kept: it may be listed by another by now.
+func (r *run) namedByHeader(drop *maildrop) ([]ledger.Message, error) {
+	listed, hasUIDs := make(map[ledger.Key]bool, len(drop.keys)), false
+	for _, key := range drop.keys {
+		listed[key] = true
+		hasUIDs = hasUIDs || key.UID[0] != ' '
+	}
+	if !hasUIDs && !drop.fleeting {
+		return nil, nil
+	}
+	rows, err := r.Ledger.WithUIDs(r.account.Name, headerUID)
+	return slices.DeleteFunc(rows, func(m ledger.Message) bool { return listed[m.Key] || m.Deletion == ledger.Deleted }), err
 }
 
 // unconfirmed returns what was stored from a server that has neither UIDL nor TOP, in a session that did not end cleanly: it
@@ -93,7 +121,7 @@ func (r *run) addByRow(drop *maildrop, c copies) error {
 		if err != nil {
 			return err
 		}
-		if !listed[m.Key] && (moved || sizes[m.ListedSize]) {
+		if !listed[m.Key] && m.Deletion != ledger.Deleted && (moved || sizes[m.ListedSize]) {
 			c.add(moved, m)
 		}
 	}
@@ -136,8 +164,10 @@ func (r *run) acknowledge(drop *maildrop, matches []match) error {
 		r.log.Warn("the server lists messages again whose deletion it had confirmed: fetched, compared and not stored again", "messages", len(listedAgain))
 	}
 	r.log.Info("messages that were fetched are here already: not stored again", "messages", len(matches))
-	r.report.New -= len(matches)
-	r.known += len(matches)
+	if !r.blurred {
+		r.report.New -= len(matches)
+		r.known += len(matches)
+	}
 	if err := r.Ledger.Commit(r.account.Name, claimed, 0); err != nil {
 		return err
 	}

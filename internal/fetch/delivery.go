@@ -53,29 +53,52 @@ type commitResult struct {
 	err   error
 }
 
-// add receives one message. An error of the reader comes back as it is; trouble on this side is also kept in d.err.
-func (d *delivery) add(ctx context.Context, index int, key ledger.Key, message io.Reader) error {
+// add receives one message; added is false when it turned out to be here already. An error of the reader comes back as it is;
+// trouble on this side is also kept in d.err.
+func (d *delivery) add(ctx context.Context, index int, key ledger.Key, message io.Reader) (added bool, err error) {
 	if err := d.begin(ctx); err != nil {
-		return d.fail(err)
+		return false, d.fail(err)
 	}
 	id := store.NewID(d.run.account.Name, key.UID, key.ListedSize, key.Occurrence)
-	added, err := d.batch.Add(id, message)
+	stored, err := d.batch.Add(id, message)
 	if err != nil {
 		if KindOf(err) == Local {
-			return d.fail(err)
+			return false, d.fail(err)
 		}
-		return err
+		return false, err
 	}
-	if here, ok := d.copies.take(added.SHA256); ok {
+	if here, ok := d.copies.take(stored.SHA256); ok {
 		d.matches = append(d.matches, match{index, here})
-		return d.fail(d.batch.Drop())
+		return false, d.fail(d.batch.Drop())
 	}
 	d.batch.indices = append(d.batch.indices, index)
 	d.batch.keys = append(d.batch.keys, key)
-	if d.batch.Len() >= batchMessages || d.batch.Bytes() >= batchBytes || d.run.Now().Sub(d.batch.began) >= batchAge {
-		return d.fail(d.handOver(ctx))
+	return true, nil
+}
+
+// drop takes back the message that was just added.
+func (d *delivery) drop() error {
+	last := len(d.batch.indices) - 1
+	d.batch.indices, d.batch.keys = d.batch.indices[:last], d.batch.keys[:last]
+	return d.fail(d.batch.Drop())
+}
+
+// discard gives up the batch in hand.
+func (d *delivery) discard() error {
+	if d.batch == nil {
+		return nil
 	}
-	return nil
+	b := d.batch
+	d.batch = nil
+	return d.fail(b.Discard())
+}
+
+// handOverFull hands the batch over if it has reached one of its bounds.
+func (d *delivery) handOverFull(ctx context.Context) error {
+	if d.batch.Len() < batchMessages && d.batch.Bytes() < batchBytes && d.run.Now().Sub(d.batch.began) < batchAge {
+		return nil
+	}
+	return d.fail(d.handOver(ctx))
 }
 
 func (d *delivery) fail(err error) error {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/ledger"
 	"github.com/popfetchd/popfetchd/internal/pop3"
 	"github.com/popfetchd/popfetchd/internal/store"
@@ -20,16 +21,17 @@ const (
 
 // maildrop is what the server listed, and what to do about it. Its slices run in parallel.
 type maildrop struct {
-	listing []pop3.Entry
-	keys    []ledger.Key
-	states  []ledger.State
-	plan    plan
-	copies  copies
-	matched []int        // indices of messages that turned out to be here already
-	unnamed []int        // indices of those that have their UID from us although the server has UIDL
-	again   []ledger.Key // of messages that were deleted on the server, and are listed again or had their UID given to others
-	leftOut int          // messages of which nobody can say whether they are new
-	damage  error        // what was wrong with the listing
+	listing  []pop3.Entry
+	keys     []ledger.Key
+	states   []ledger.State
+	plan     plan
+	copies   copies
+	matched  []int        // indices of messages that turned out to be here already
+	unnamed  []int        // indices of those that have their UID from us although the server has UIDL
+	again    []ledger.Key // of messages that were deleted on the server, and are listed again or had their UID given to others
+	fleeting bool         // there are UIDs that tell messages in this session only
+	leftOut  int          // messages of which nobody can say whether they are new
+	damage   error        // what was wrong with the listing
 }
 
 // numbers returns the message numbers, in this session, of the messages at indices.
@@ -84,15 +86,8 @@ func (r *run) name(session *pop3.Session, drop *maildrop, refused *pop3.ReplyErr
 	if !slices.ContainsFunc(drop.listing, unusable) {
 		return nil
 	}
-	if err := r.nameByHeader(session, drop.listing); err != nil {
+	if err := r.nameAll(session, drop); err != nil {
 		return err
-	}
-	if r.deletesAtOnce() { // then all that is listed is new, but for what an unclean end left: see copies
-		for i, e := range drop.listing {
-			if e.UID == "" {
-				drop.listing[i].UID = fmt.Sprintf("%s%x.%d %d", onceUID, r.began.UnixNano(), r.quits, e.Number)
-			}
-		}
 	}
 	listed := len(drop.listing)
 	drop.listing = slices.DeleteFunc(drop.listing, unusable)
@@ -108,6 +103,21 @@ func (r *run) name(session *pop3.Session, drop *maildrop, refused *pop3.ReplyErr
 			if e.UID[0] == ' ' {
 				drop.unnamed = append(drop.unnamed, i)
 			}
+		}
+	}
+	return nil
+}
+
+// nameAll gives UIDs to messages that have none: by their headers, where they are to be known again. Where they are deleted
+// at once, all that is listed is new, but for what an unclean end left: that is known by its content, see copies.
+func (r *run) nameAll(session *pop3.Session, drop *maildrop) error {
+	if !r.deletesAtOnce() || r.account.Access == config.FromNowOn {
+		return r.nameByHeader(session, drop.listing)
+	}
+	for i, e := range drop.listing {
+		if e.UID == "" {
+			drop.listing[i].UID = fmt.Sprintf("%s%x.%d %d", onceUID, r.began.UnixNano(), r.report.Sessions, e.Number)
+			drop.fleeting = true
 		}
 	}
 	return nil

@@ -36,7 +36,7 @@ func TestUnstuffedFirstLine(t *testing.T) {
 		w.fault("RETR", "b", popsim.Raw("+OK\r\n.\r\n+OK\r\nSubject: forged\r\n\r\n.\r\n"))
 		w.fail(fetch.Temporary, fetch.Report{Listed: 4, New: 4, Stored: 3, Failed: 1, Deleted: 3})
 		w.holds(a, c, d)
-		for range 4 {
+		for range 3 {
 			w.pass(20 * time.Minute)
 			w.fail(fetch.Temporary, fetch.Report{Listed: 1, New: 1, Failed: 1})
 		}

@@ -44,7 +44,7 @@ func drawMessages(t *rapid.T, serial *int) []popsim.Message {
 }
 
 var (
-	commands = []string{"CONNECT", "CAPA", "AUTH", "STAT", "UIDL", "LIST", "RETR", "RETR", "RETR", "DELE", "DELE", "QUIT", "QUIT"}
+	commands = []string{"CONNECT", "CAPA", "AUTH", "STAT", "UIDL", "LIST", "TOP", "RETR", "RETR", "RETR", "DELE", "DELE", "QUIT", "QUIT"}
 	actions  = map[string]popsim.Action{
 		"refuse": popsim.Refuse("no"), "later": popsim.Refuse("[SYS/TEMP] later"), "cut": popsim.HangUp(), "cut after": popsim.HangUpUnanswered(),
 		"cut in body": popsim.HangUpInBody(7), "cut before the dot": popsim.HangUpInBody(1 << 20), "nonsense": popsim.Raw("\r\n"), "stop": {},
@@ -74,40 +74,49 @@ func drawFault(t *rapid.T, stop func()) popsim.Fault {
 	}
 }
 
-// Whatever goes wrong on the way, every message that the server kept listing is stored once and unharmed in the end, no
-// run's figures contradict themselves, and with policy delete the server ends empty.
+// drawLacking makes a server that perhaps has neither UIDL nor, where the policy can do without, TOP.
+func drawLacking(t *rapid.T, policy string) []string {
+	servers := [][]string{nil, nil, {"UIDL"}}
+	if policy == "delete" {
+		servers = append(servers, []string{"UIDL", "TOP"})
+	}
+	return rapid.SampledFrom(servers).Draw(t, "lacking")
+}
+
+// Whatever goes wrong on the way, after each run every message is here or still on the server, and the run's figures are true;
+// every message that the server kept listing is stored once and unharmed in the end, and with policy delete the server ends
+// empty.
 func TestAnyTroubleEndsWell(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sizes := map[string]func(popsim.Message) int64{"true": nil, "wrong": popsim.WrongBy(5), "LF": popsim.CountLF}
-		lines := []string{
-			rapid.SampledFrom([]string{"maildir: mail", "mbox: mail"}).Draw(t, "box"),
-			"policy: " + rapid.SampledFrom([]string{"keep", "delete", "delete\n    delete_after: 1d"}).Draw(t, "policy"),
-			"auth: plain",
-		}
+		policy := rapid.SampledFrom([]string{"keep", "delete", "delete\n    delete_after: 1d"}).Draw(t, "policy")
+		lines := []string{rapid.SampledFrom([]string{"maildir: mail", "mbox: mail"}).Draw(t, "box"), "policy: " + policy, "auth: plain"}
+		lacking := drawLacking(t, policy)
 		listed := rapid.SampledFrom([]string{"true", "wrong", "LF"}).Draw(t, "sizes")
 		trueSizes := listed == "true"
 		w := newWorld(t, popsim.Config{Pipelining: rapid.Bool().Draw(t, "pipelining"), ListedSize: sizes[listed]}, lines...)
 		var all []popsim.Message
-		serial := 0
+		serial, killed := 0, false
 		for range rapid.IntRange(1, 4).Draw(t, "runs") {
 			fresh := drawMessages(t, &serial)
 			for _, m := range fresh {
 				w.account.Deliver(m)
 			}
 			all = append(all, fresh...)
-			if killed := unique(fresh); trueSizes && len(killed) > 0 && rapid.IntRange(0, 2).Draw(t, "killed") == 0 {
-				w.storeByHand(killed...)
+			if some := unique(fresh); lacking == nil && trueSizes && len(some) > 0 && rapid.IntRange(0, 2).Draw(t, "killed") == 0 {
+				w.storeByHand(some...)
+				killed = true
 			}
 			ctx, cancel := context.WithCancel(w.Context())
-			w.server.SetFault(popsim.FirstOf(drawFault(t, cancel), drawFault(t, cancel)))
-			w.runIn(ctx)
+			w.server.SetFault(popsim.FirstOf(drawFault(t, cancel), drawFault(t, cancel), lacks(lacking...)))
+			w.honest(all, killed, func() fetch.Report { return w.runIn(ctx) })
 			cancel()
 			w.pass(time.Duration(rapid.IntRange(0, 90).Draw(t, "minutes")) * time.Minute)
 		}
-		w.mend()
+		w.server.SetFault(lacks(lacking...))
 		w.pass(48 * time.Hour)
 		for runs := 0; ; runs++ {
-			r := w.run()
+			r := w.honest(all, killed, w.run)
 			if r.Err != nil || runs > 3 {
 				t.Fatalf("run %d without trouble: %+v", runs, r)
 			}
@@ -121,10 +130,49 @@ func TestAnyTroubleEndsWell(t *testing.T) {
 		if len(all) > 0 { // else no mailbox was looked at
 			w.noLeftovers()
 		}
-		if strings.Contains(lines[1], "delete") {
+		if policy != "keep" {
 			w.left()
 		}
 	})
+}
+
+// honest holds the report of a run against what the server and the mailbox have before and after it, where all was ever
+// delivered. killed says that messages may have come to the mailbox otherwise.
+func (w *world) honest(all []popsim.Message, killed bool, run func() fetch.Report) fetch.Report {
+	w.Helper()
+	listed := len(w.account.Messages())
+	before, err := w.ledger.Count("joe")
+	w.must(err)
+	r := run()
+	here, err := w.ledger.Count("joe")
+	w.must(err)
+	if !killed && here != before+r.Stored {
+		w.Fatalf("the ledger had %d messages and has %d now: %+v", before, here, r)
+	}
+	if r.Listed > listed || r.Err == nil && r.Listed != listed {
+		w.Fatalf("the server had %d messages: %+v", listed, r)
+	}
+	left := w.account.Messages()
+	if gone := listed - len(left); r.Deleted > gone || r.Err == nil && r.Deleted < gone {
+		w.Fatalf("%d messages are gone from the server: %+v", gone, r)
+	}
+	mail := w.mail(w.box)
+	if !killed && len(mail) != here {
+		w.Fatalf("the mailbox has %d messages, the ledger %d: %+v", len(mail), here, r)
+	}
+	count := map[string]int{}
+	for _, m := range left {
+		count[string(m.Stored())]++
+	}
+	for _, m := range mail {
+		count[m]++
+	}
+	for _, m := range all {
+		if count[string(m.Stored())] == 0 {
+			w.Fatalf("message %q is nowhere any more", m.UID)
+		}
+	}
+	return r
 }
 
 // unique returns the messages whose UID no other has.

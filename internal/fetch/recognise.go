@@ -14,9 +14,9 @@ func (r *run) recognise(drop *maildrop) (err error) {
 	if err != nil || rulesOf(r.account).window {
 		return err
 	}
-	var moved []int // perhaps: all that seem to be deleted already
+	var moved []int // perhaps: all that seem to be deleted already, and those that a header alone vouches for
 	for index, state := range drop.states {
-		if state.Deletion == ledger.Deleted || state.Deletion == ledger.Gone {
+		if state.Deletion == ledger.Deleted || state.Deletion == ledger.Gone || r.unsure(drop.keys[index], state) {
 			moved = append(moved, index)
 		}
 	}
@@ -24,6 +24,11 @@ func (r *run) recognise(drop *maildrop) (err error) {
 		return nil
 	}
 	return r.moveBack(drop, moved)
+}
+
+// unsure says that a message is to be deleted that only its header tells from others: a look at all of it comes first.
+func (r *run) unsure(key ledger.Key, state ledger.State) bool {
+	return strings.HasPrefix(key.UID, headerUID) && rulesOf(r.account).due(state, r.began)
 }
 
 // moveBack looks for the messages at moved under higher occurrences than are listed, where one may be known that is to be
@@ -48,14 +53,14 @@ func (r *run) moveBack(drop *maildrop, moved []int) error {
 		}
 		var further []int
 		for i, index := range moved {
-			deleted := drop.states[index].Deletion == ledger.Deleted
-			if deleted && !strings.HasPrefix(candidates[i].UID, headerUID) { // a header comes again with the next message like it
+			fresh := drop.states[index].Deletion == ledger.Deleted || r.unsure(drop.keys[index], drop.states[index])
+			if fresh {
 				drop.again = append(drop.again, earlier(candidates[i])...)
 			}
 			switch {
-			case found[i].Deletion == ledger.Deleted, found[i].Deletion == ledger.Gone:
+			case found[i].Deletion == ledger.Deleted, found[i].Deletion == ledger.Gone, r.unsure(candidates[i], found[i]):
 				further = append(further, index)
-			case found[i].Known, deleted:
+			case found[i].Known, fresh:
 				drop.keys[index], drop.states[index] = candidates[i], found[i]
 			}
 		}

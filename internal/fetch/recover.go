@@ -72,7 +72,7 @@ func (r *run) finishAppend(ctx context.Context, intent ledger.Intent) error {
 // did not end cleanly or the account is new to the ledger, and, since file names tell and it is soon done, always in the
 // Maildir that new mail goes to: the ledger may come from a backup. It also clears away what an unclean end left half
 // done. An empty listing proves nothing (a server in trouble shows one): then the next run looks.
-func (r *run) adopt(drop *maildrop) error {
+func (r *run) adopt(ctx context.Context, drop *maildrop) error {
 	unsettled, err := r.Ledger.Unsettled(r.account.Name)
 	if err != nil || len(drop.keys) == 0 {
 		return err
@@ -92,6 +92,15 @@ func (r *run) adopt(drop *maildrop) error {
 	r.settled = true
 	if len(unsettled) == 0 {
 		return nil
+	}
+	if drop.fleeting { // names of files tell nothing of messages that have another UID in each session: their content has to
+		strays, err := r.findStrays(ctx, unsettled)
+		if err == nil {
+			err = r.Ledger.SetStrays(r.account.Name, strays)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return r.Ledger.Settle(r.account.Name)
 }

@@ -51,8 +51,8 @@ func (r *run) due(drop *maildrop) (due []int) {
 
 // confirm notes that the server confirmed deletions. What a server without UIDL and TOP did not list again by then is gone.
 func (r *run) confirm(drop *maildrop, accepted []ledger.Key) error {
-	if err := r.Ledger.SetDeletion(r.account.Name, accepted, ledger.Deleted); err != nil || !r.deletesAtOnce() {
-		return err
+	if err := r.Ledger.SetDeletion(r.account.Name, accepted, ledger.Deleted); err != nil || !r.deletesAtOnce() || len(drop.keys) == 0 {
+		return err // an empty listing proves nothing
 	}
 	unconfirmed, err := r.unconfirmed()
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"time"
@@ -37,7 +36,9 @@ type run struct {
 	known    int            // of those, the ones neither new nor skipped
 	culprits []*lostSession // messages that ended a session, and are not stored since
 	damage   error          // of a listing
+	blurred  bool           // messages had other names in later sessions, and were counted in the first only
 	quits    int            // sessions that ended well
+	plain    bool           // no pipelining any more: replies did not fit the questions
 	barren   int            // sessions in a row that were lost before any message was stored
 
 	counting bool // before holds
@@ -136,7 +137,8 @@ func (r *run) visit(ctx context.Context) (again bool, err error) {
 // lose takes note of a session that ended over one message, and says whether another one is worth the try: for what is left
 // of the wanted messages, for deletions, or for that message.
 func (r *run) lose(over *lostSession, drop *maildrop, wanted, stored int) bool {
-	if !errors.Is(over, pop3.ErrMessageTooLarge) { // that is as it should be
+	if !errors.Is(over, pop3.ErrMessageTooLarge) && !errors.Is(over, errOutOfStep) { // the first is as it should be, the second no message's fault
+		over.number = drop.listing[slices.Index(drop.keys, over.key)].Number
 		r.culprits = append(r.culprits, over)
 	}
 	if r.barren++; stored > 0 {
@@ -156,7 +158,7 @@ func (r *run) list(ctx context.Context, session *pop3.Session) (*maildrop, error
 	for _, step := range []func() error{
 		func() error { return r.recognise(drop) },
 		func() error { return r.redate(drop) },
-		func() error { return r.adopt(drop) },
+		func() error { return r.adopt(ctx, drop) },
 		func() error { return r.takeBaseline(drop) },
 		func() error { return r.matchStrays(ctx, session, drop) },
 		func() error { return r.followMove(ctx, session, drop) },
@@ -166,11 +168,28 @@ func (r *run) list(ctx context.Context, session *pop3.Session) (*maildrop, error
 		}
 	}
 	drop.plan = makePlan(drop.keys, drop.states, rulesOf(r.account), r.began)
+	r.suspect(drop)
 	r.count(drop)
 	if drop.copies, err = r.findCopies(drop); err != nil {
 		return nil, err
 	}
 	return drop, cmp.Or(r.noteTooLarge(drop), r.reconcile(drop))
+}
+
+// suspect puts messages last that may be those over which a session of this run broke, where they have other names by now.
+func (r *run) suspect(drop *maildrop) {
+	if !drop.fleeting {
+		return
+	}
+	drop.plan.fetch = slices.DeleteFunc(drop.plan.fetch, func(index int) bool {
+		bad := slices.ContainsFunc(r.culprits, func(lost *lostSession) bool {
+			return lost.key.ListedSize == drop.keys[index].ListedSize && (r.quits > 0 || lost.number == drop.listing[index].Number)
+		})
+		if bad {
+			drop.plan.suspects = append(drop.plan.suspects, index)
+		}
+		return bad
+	})
 }
 
 func rulesOf(account config.Account) rules {
@@ -228,6 +247,10 @@ func (r *run) noteTooLarge(drop *maildrop) error {
 
 // count enters a listing into the report; of a later session only what was not listed before.
 func (r *run) count(drop *maildrop) {
+	if r.counted != nil && drop.fleeting {
+		r.blurred = true
+		return
+	}
 	before := make(map[ledger.Key]bool, len(r.counted))
 	for _, key := range r.counted {
 		before[key] = true
@@ -278,42 +301,25 @@ func (r *run) retrieve(ctx context.Context, session *pop3.Session, drop *maildro
 	return d.stored, cmp.Or(err, r.acknowledge(drop, d.matches), r.Ledger.Fail(r.account.Name, failures))
 }
 
-// exonerate takes messages that came after all off those that ended a session.
+// exonerate takes messages that came after all off those that ended a session. Where they have another name by now, their
+// size tells.
 func (r *run) exonerate(drop *maildrop, d *delivery) {
 	came := map[ledger.Key]bool{}
-	for _, index := range d.stored {
+	add := func(index int) {
 		came[drop.keys[index]] = true
+		if drop.fleeting {
+			came[ledger.Key{ListedSize: drop.keys[index].ListedSize}] = true
+		}
+	}
+	for _, index := range d.stored {
+		add(index)
 	}
 	for _, m := range d.matches {
-		came[drop.keys[m.index]] = true
+		add(m.index)
 	}
-	r.culprits = slices.DeleteFunc(r.culprits, func(lost *lostSession) bool { return came[lost.key] })
-}
-
-// receive streams the wanted messages into the delivery and returns which failed, and why.
-func (r *run) receive(ctx context.Context, session *pop3.Session, drop *maildrop, wanted []int, d *delivery) ([]ledger.Failure, error) {
-	next := 0
-	verdicts := verdicts{run: r}
-	for message := range session.Retrieve(drop.numbers(wanted)) {
-		index := wanted[next]
-		next++
-		r.doing = fmt.Sprintf("receiving message %d of %d", next, len(wanted))
-		err := message.Err
-		if err == nil {
-			err = d.add(ctx, index, drop.keys[index], &countingReader{message: message, listed: drop.keys[index].ListedSize, run: r})
-		}
-		if ctx.Err() != nil || d.err != nil {
-			return verdicts.failures, cmp.Or(d.err, context.Cause(ctx)) // no message's fault
-		}
-		if err := verdicts.judge(drop.keys[index], drop.states[index].Failure, err); err != nil {
-			return verdicts.failures, err
-		}
-		if err == nil {
-			r.progress.Messages++
-			r.tell(Retrieving)
-		}
-	}
-	return verdicts.failures, nil
+	r.culprits = slices.DeleteFunc(r.culprits, func(lost *lostSession) bool {
+		return came[lost.key] || came[ledger.Key{ListedSize: lost.key.ListedSize}]
+	})
 }
 
 // expect sets the totals for progress; what sessions before this one have done stays counted.
@@ -330,31 +336,6 @@ func (r *run) tell(phase Phase) {
 	if r.watch != nil {
 		r.watch(r.progress)
 	}
-}
-
-// errUnstuffed is a message that ended at once although it was listed with a size. Some servers (Dovecot 2.3) do not
-// stuff a first line that is a single dot: to a client the message ends there, and what follows looks like replies.
-var errUnstuffed = errors.New("the server sent nothing for a message it listed with a size: its first line may be a single dot")
-
-// countingReader counts the octets of a message into the progress.
-type countingReader struct {
-	message io.Reader
-	listed  int64
-	octets  int64
-	run     *run
-}
-
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.message.Read(p)
-	c.octets += int64(n)
-	c.run.progress.Bytes += int64(n)
-	if err == io.EOF && c.octets == 0 && c.listed > int64(len("\r\n")) {
-		err = errUnstuffed
-	}
-	if n == len(p) { // a long message: show that it moves
-		c.run.tell(Retrieving)
-	}
-	return n, err
 }
 
 // deletesAtOnce says that a server's copy is up for deletion as soon as ours is durable.

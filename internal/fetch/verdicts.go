@@ -27,8 +27,9 @@ type verdicts struct {
 
 // lostSession is the end of a session over a message that is on record for it: the others have another session.
 type lostSession struct {
-	key   ledger.Key
-	retry bool // it has another try at once
+	key    ledger.Key
+	retry  bool // it has another try at once
+	number int  // of the message, in that session; see suspect
 	error
 }
 
@@ -50,8 +51,8 @@ func (v *verdicts) judge(key ledger.Key, before *ledger.Failure, outcome error) 
 		v.record(key, before, ledger.Refused, reply.Error())
 		v.run.log.Warn("the server refused a message; the others go on", "uid", key.UID, "size", key.ListedSize, "reply", reply.Error())
 		return nil
-	case errors.Is(outcome, errUnstuffed):
-		v.record(key, before, ledger.Refused, outcome.Error())
+	case errors.Is(outcome, errOutOfStep):
+		return &lostSession{key: key, retry: true, error: outcome}
 	case errors.Is(outcome, pop3.ErrMessageTooLarge):
 		v.failures = append(v.failures, ledger.Failure{Key: key, Reason: ledger.Refused, Attempts: maxAttempts,
 			Error: "larger than max_message_size, although it was not listed so"})
@@ -59,7 +60,7 @@ func (v *verdicts) judge(key ledger.Key, before *ledger.Failure, outcome error) 
 	default:
 		v.record(key, before, ledger.Broken, outcome.Error())
 	}
-	return &lostSession{key, v.failures[len(v.failures)-1].NextAt.Equal(v.run.began), outcome}
+	return &lostSession{key: key, retry: v.failures[len(v.failures)-1].NextAt.Equal(v.run.began), error: outcome}
 }
 
 // record notes one more failure of a message: it is tried again after 1, 2, 4 and 8 minutes, then set aside. One over

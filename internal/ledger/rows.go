@@ -71,6 +71,28 @@ func (l *Ledger) Rows(account string, keys []Key) ([]Message, error) {
 	return messages, nil
 }
 
+// WithUIDs returns the stored messages whose UIDs begin with prefix, which is ASCII and not empty.
+func (l *Ledger) WithUIDs(account, prefix string) ([]Message, error) {
+	const op = "reading stored messages by UID"
+	last := len(prefix) - 1
+	behind := prefix[:last] + string(rune(prefix[last]+1)) // sorts behind all that begin with prefix
+	rows, err := l.db.Query(`SELECT `+columns+` FROM messages JOIN mailboxes ON mailboxes.id = messages.mailbox
+		WHERE account = (SELECT id FROM accounts WHERE name = ?) AND uid >= ? AND uid < ?`, account, prefix, behind)
+	if err != nil {
+		return nil, l.fail(op, err)
+	}
+	defer rows.Close()
+	var messages []Message
+	for rows.Next() {
+		m, err := scanMessage(rows.Scan)
+		if err != nil {
+			return nil, l.fail(op, err)
+		}
+		messages = append(messages, m)
+	}
+	return messages, l.fail(op, rows.Err())
+}
+
 // Count returns how many messages of the account are stored.
 func (l *Ledger) Count(account string) (n int, err error) {
 	err = l.db.QueryRow("SELECT count(*) FROM messages JOIN accounts ON accounts.id = messages.account WHERE accounts.name = ? AND mailbox IS NOT NULL", account).Scan(&n)

@@ -12,6 +12,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"strconv"
 	"time"
 
 	gopop3 "github.com/knadh/go-pop3"
@@ -164,6 +165,23 @@ func (s *Session) Stat() (messages int, octets int64, err error) {
 		return 0, 0, err
 	}
 	return s.parseStat(text)
+}
+
+// InStep makes sure that replies belong to the questions that they seem to answer: it asks for one message's entry in the
+// listing (LIST with a number, RFC 1939 section 5), which must be about that message. A body that ends too early, since the server did
+// not stuff a line, leaves behind what would pass for replies: a *ProtocolError tells, and the session is at its end. A refusal
+// is an answer to the question, too.
+func (s *Session) InStep(e Entry) error {
+	text, err := s.command("LIST " + strconv.Itoa(e.Number))
+	if refusal(err, "LIST") == nil {
+		if err != nil {
+			return err
+		}
+		if number, _, ok := leadingNumber(text); !ok || number != int64(e.Number) {
+			return s.wire.fail(protocolError("the answer to LIST %d is about something else, so replies before it may be, too: %s", e.Number, shown(s.wire.text(text))))
+		}
+	}
+	return s.ready()
 }
 
 // Reset takes the marks of deletion off all messages (RSET, RFC 1939 section 5).

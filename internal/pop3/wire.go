@@ -123,7 +123,7 @@ func (w *wire) unasked() string {
 	if !whole {
 		return fmt.Sprintf("part of a line, %d octets", len(line))
 	}
-	return shown(w.text(line))
+	return shown(w.text(bytes.TrimSuffix(line, []byte("\r"))))
 }
 
 // Write gathers what is to be sent. A read that would block sends it.

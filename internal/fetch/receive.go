@@ -1,0 +1,108 @@
+package fetch
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/popfetchd/popfetchd/internal/ledger"
+	"github.com/popfetchd/popfetchd/internal/pop3"
+)
+
+// errOutOfStep ends a pipelined session in which a reply may have been taken for the answer to another question. The run
+// goes on with sessions that ask one question at a time.
+var errOutOfStep = errors.New("the server's answers do not fit the questions: it is asked one at a time from now on")
+
+// receive streams the wanted messages into the delivery and returns which failed, and why.
+func (r *run) receive(ctx context.Context, session *pop3.Session, drop *maildrop, wanted []int, d *delivery) ([]ledger.Failure, error) {
+	next := 0
+	verdicts := verdicts{run: r}
+	for message := range session.Retrieve(drop.numbers(wanted)) {
+		index := wanted[next]
+		next++
+		r.doing = fmt.Sprintf("receiving message %d of %d", next, len(wanted))
+		err := message.Err
+		if err == nil {
+			err = r.take(ctx, session, drop, index, &incoming{run: r, message: message}, d)
+		}
+		if ctx.Err() != nil || d.err != nil {
+			return verdicts.failures, cmp.Or(d.err, context.Cause(ctx)) // no message's fault
+		}
+		if err := verdicts.judge(drop.keys[index], drop.states[index].Failure, err); err != nil {
+			return verdicts.failures, err
+		}
+		if err == nil {
+			r.progress.Messages++
+			r.tell(Retrieving)
+		}
+	}
+	return verdicts.failures, r.endInStep(session, drop, wanted, d)
+}
+
+// take receives one message, makes sure that it ended where it seemed to, and hands the batch over when it is full.
+func (r *run) take(ctx context.Context, session *pop3.Session, drop *maildrop, index int, in *incoming, d *delivery) error {
+	added, err := d.add(ctx, index, drop.keys[index], in)
+	if err != nil {
+		return err
+	}
+	if added {
+		if err := r.prove(session, drop.listing[index], in); err != nil {
+			return cmp.Or(d.drop(), err)
+		}
+	}
+	return d.handOverFull(ctx)
+}
+
+// prove makes sure that a message ended where it seemed to. A server that does not stuff a line with a single dot seems to
+// end the message there, and what follows looks like replies; one that sends an answer too many, or a message without an
+// end, makes a message out of several replies. All of that shows in the length, which servers list exactly, or with line
+// ends counted as one. Where one listed another length, a message that is longer may pass when each question waits for its
+// answer; one that is shorter has to be followed by the right answer to another question.
+func (r *run) prove(session *pop3.Session, listed pop3.Entry, in *incoming) error {
+	switch {
+	case in.octets == listed.Size, in.octets-in.lines == listed.Size:
+		return nil
+	case session.Pipelined():
+		r.plain = true
+		return errOutOfStep
+	case in.octets > listed.Size:
+		return nil
+	}
+	return session.InStep(listed)
+}
+
+// endInStep makes sure, before the last batch of a pipelined session is committed, that no answer is left over: then
+// those before it would be answers to other questions than they seemed to be.
+func (r *run) endInStep(session *pop3.Session, drop *maildrop, wanted []int, d *delivery) error {
+	if !session.Pipelined() {
+		return nil
+	}
+	broken := (*pop3.ProtocolError)(nil)
+	last := wanted[len(wanted)-1]
+	if err := session.InStep(drop.listing[last]); !errors.As(err, &broken) {
+		return nil // in step, or the line was cut, which finish will find out
+	}
+	r.plain = true
+	return cmp.Or(d.discard(), error(&lostSession{key: drop.keys[last], retry: true, error: errOutOfStep}))
+}
+
+// incoming is a message on its way in. It counts, for the progress, and to be held against what was listed.
+type incoming struct {
+	run           *run
+	message       io.Reader
+	octets, lines int64
+}
+
+func (in *incoming) Read(p []byte) (int, error) {
+	n, err := in.message.Read(p)
+	in.octets += int64(n)
+	in.lines += int64(bytes.Count(p[:n], []byte("\n")))
+	in.run.progress.Bytes += int64(n)
+	if n == len(p) { // a long message: show that it moves
+		in.run.tell(Retrieving)
+	}
+	return n, err
+}
