@@ -323,7 +323,7 @@ func TestCrashWhileRecovering(t *testing.T) {
 		random := seeded(t)
 		crashes, perCrash := 1, 2
 		if *full {
-			crashes, perCrash = 10, 15
+			crashes, perCrash = 8, 12
 		}
 		steps := s.unharmed(t).steps
 		for _, n := range draw(random, crashes, interesting(steps)) {
