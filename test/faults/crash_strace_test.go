@@ -46,8 +46,8 @@ func TestKilledBeforeTheCall(t *testing.T) {
 			"tracer": func() (bool, bool) { return traceRun(t, dir, moment{0, false}, argv...).killed, false },
 			"after":  func() (bool, bool) { return traceRun(t, dir, moment{0, true}, argv...).killed, true },
 			"strace": func() (bool, bool) {
-				o := program.Finish(t, exec.Command("strace", append([]string{"-f", "-qq", "-o", os.DevNull, "-e", "inject=" + test.call + ":signal=SIGKILL:when=1"}, argv...)...))
-				return o.Code < 0, false
+				strace := []string{"-f", "-qq", "-o", os.DevNull, "-e", "inject=" + test.call + ":signal=SIGKILL:when=1"}
+				return program.Finish(t, exec.Command("strace", append(strace, argv...)...)).Code < 0, false
 			},
 		} {
 			os.RemoveAll(missing)

@@ -176,7 +176,8 @@ func few(t *testing.T) []popsim.Message {
 	}
 	large := sample.Large(300_000) // several writes
 	large.UID = "large"
-	return append(messages, large, popsim.Message{UID: "twin", Body: []byte("Subject: one\r\n\r\n")}, popsim.Message{UID: "twin", Body: []byte("Subject: two\r\n\r\n")})
+	return append(messages, large,
+		popsim.Message{UID: "twin", Body: []byte("Subject: one\r\n\r\n")}, popsim.Message{UID: "twin", Body: []byte("Subject: two\r\n\r\n")})
 }
 
 // crashScenes runs a test in each of the worlds, as many at a time as there are processors; without -full in some of them.
