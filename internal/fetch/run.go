@@ -269,7 +269,7 @@ func (r *run) count(drop *maildrop) {
 	r.report.Skipped += skipped
 	listed := len(r.counted)
 	if r.counted == nil {
-		r.counted = drop.keys
+		r.counted = slices.Clone(drop.keys) // which change where a message turns out to be another one, see acknowledge
 		r.report.Listed, r.report.Skipped = drop.leftOut, r.report.Skipped+drop.leftOut
 	} else {
 		r.counted = append(slices.Clip(r.counted), slices.DeleteFunc(slices.Clone(drop.keys), func(key ledger.Key) bool { return before[key] })...)
