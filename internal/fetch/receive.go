@@ -39,7 +39,10 @@ func (r *run) receive(ctx context.Context, session *pop3.Session, drop *maildrop
 			r.tell(Retrieving)
 		}
 	}
-	return verdicts.failures, r.endInStep(session, drop, wanted, d)
+	if err := r.endInStep(session, drop, wanted, d); err != nil {
+		return nil, err // refusals may have been the answers to other questions, too
+	}
+	return verdicts.failures, nil
 }
 
 // take receives one message, makes sure that it ended where it seemed to, and hands the batch over when it is full.

@@ -52,6 +52,7 @@ func (v *verdicts) judge(key ledger.Key, before *ledger.Failure, outcome error) 
 		v.run.log.Warn("the server refused a message; the others go on", "uid", key.UID, "size", key.ListedSize, "reply", reply.Error())
 		return nil
 	case errors.Is(outcome, errOutOfStep):
+		v.failures = nil // refusals may have been the answers to other questions, too
 		return &lostSession{key: key, retry: true, error: outcome}
 	case errors.Is(outcome, pop3.ErrMessageTooLarge):
 		v.failures = append(v.failures, ledger.Failure{Key: key, Reason: ledger.Refused, Attempts: maxAttempts,
