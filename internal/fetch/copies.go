@@ -141,8 +141,13 @@ func (r *run) acknowledge(drop *maildrop, matches []match) error {
 	}
 	var claimed []ledger.Message
 	var from, to, listedAgain []ledger.Key
+	fresh := 0 // not recognised in a session of this run before
 	for _, m := range matches {
 		key := drop.keys[m.index]
+		if !r.found[key] {
+			fresh++
+		}
+		r.found[key] = true
 		switch {
 		case m.UID == "":
 			row := m.Message
@@ -165,8 +170,8 @@ func (r *run) acknowledge(drop *maildrop, matches []match) error {
 	}
 	r.log.Info("messages that were fetched are here already: not stored again", "messages", len(matches))
 	if !r.blurred {
-		r.report.New -= len(matches)
-		r.known += len(matches)
+		r.report.New -= fresh
+		r.known += fresh
 	}
 	if err := r.Ledger.Commit(r.account.Name, claimed, 0); err != nil {
 		return err

@@ -103,7 +103,7 @@ func (f *Fetcher) Run(ctx context.Context, account config.Account, watch func(Pr
 
 func (f *Fetcher) newRun(account config.Account, watch func(Progress)) *run {
 	return &run{Fetcher: f, account: account, watch: watch, doing: "starting", report: Report{Account: account.Name},
-		began: f.Now(), log: f.Log.With("account", account.Name)}
+		began: f.Now(), log: f.Log.With("account", account.Name), found: map[ledger.Key]bool{}}
 }
 
 // underLock does something under the account's lock.

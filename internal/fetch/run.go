@@ -31,15 +31,16 @@ type run struct {
 	progress Progress
 	doing    string // for the error, should one come
 	report   Report
-	began    time.Time      // the time that all decisions of the run go by
-	counted  []ledger.Key   // the messages that are in the report
-	known    int            // of those, the ones neither new nor skipped
-	culprits []*lostSession // messages that ended a session, and are not stored since
-	damage   error          // of a listing
-	blurred  bool           // messages had other names in later sessions, and were counted in the first only
-	quits    int            // sessions that ended well
-	plain    bool           // no pipelining any more: replies did not fit the questions
-	barren   int            // sessions in a row that were lost before any message was stored
+	began    time.Time           // the time that all decisions of the run go by
+	counted  []ledger.Key        // the messages that are in the report
+	known    int                 // of those, the ones neither new nor skipped
+	found    map[ledger.Key]bool // of the known, those that seemed to be new until they were fetched
+	culprits []*lostSession      // messages that ended a session, and are not stored since
+	damage   error               // of a listing
+	blurred  bool                // messages had other names in later sessions, and were counted in the first only
+	quits    int                 // sessions that ended well
+	plain    bool                // no pipelining any more: replies did not fit the questions
+	barren   int                 // sessions in a row that were lost before any message was stored
 
 	counting bool // before holds
 	before   int  // rows of the account before this run added any
