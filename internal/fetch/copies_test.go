@@ -42,7 +42,9 @@ func TestRelistedInTrouble(t *testing.T) {
 				w, here, fresh := relisted(t, box)
 				w.server.SetFault(fault)
 				for range 4 {
-					w.run()
+					if r := w.run(); fetch.KindOf(r.Err) == fetch.Bug {
+						t.Fatal(r.Err)
+					}
 					w.pass(time.Hour)
 				}
 				w.succeed(fetch.Report{})

@@ -147,6 +147,9 @@ func (w *world) honest(all []popsim.Message, killed bool, run func() fetch.Repor
 	before, err := w.ledger.Count("joe")
 	w.must(err)
 	r := run()
+	if fetch.KindOf(r.Err) == fetch.Bug {
+		w.Fatal(r.Err)
+	}
 	here, err := w.ledger.Count("joe")
 	w.must(err)
 	if !killed && here != before+r.Stored {

@@ -95,7 +95,7 @@ func TestVerifyMbox(t *testing.T) {
 func TestVerifyByParts(t *testing.T) {
 	for share, days := range map[float64]int{0.05: 20, 0.3: 4, 0.5: 2, 0.999: 2, 1: 1, 5: 1} {
 		boxes(t, func(t *testing.T, box string) {
-			const n = 40
+			const n = 20
 			w, all := stored(t, n, box)
 			w.flip(all[7])
 			w.pass(time.Duration(share*1e5) * time.Hour) // on any day
