@@ -104,7 +104,8 @@ func upheavals() []upheaval {
 		path            func(d *diskTrial) string
 		moved, replaced bool // see upheaval.fine
 	}{
-		{"the Maildir", maildirs, inbox, false, false}, {"its new", maildirs, within("new"), false, false}, {"its tmp", maildirs, within("tmp"), true, true},
+		{"the Maildir", maildirs, inbox, false, false}, {"its new", maildirs, within("new"), false, false},
+		{"its tmp", maildirs, within("tmp"), true, true},
 		{"the folder above it", maildirs, folder, false, false}, {"the spool's folder", mboxes, spool, false, true},
 	} {
 		all = append(all,
@@ -190,13 +191,17 @@ func TestDiskStateRemoved(t *testing.T) {
 		{"the state folder is moved away and comes back", both, state, moveAway, putBack, false},
 		{"the state folder is replaced by an empty one", both, state, replace, nil, false},
 		{"the ledger is moved away and comes back", both, file, moveAway, putBack, false},
-		{"the ledger is replaced by another", both, file, func(path string) error { return errors.Join(moveAway(path), copyFile(path+".away", path)) }, putBack, false},
+		{"the ledger is replaced by a copy", both, file, replaceByCopy, putBack, false},
 	} {
 		for _, s := range kinds() {
 			tries = append(tries, func(t *testing.T) { tryUpheaval(t, s, u, "disk: state folder or ledger removed or replaced") })
 		}
 	}
 	eachOrSome(t, tries, 8)
+}
+
+func replaceByCopy(path string) error {
+	return errors.Join(moveAway(path), copyFile(path+".away", path))
 }
 
 func copyFile(from, to string) error {
@@ -223,7 +228,8 @@ var losses = []loss{
 	{"mail/inbox/tmp", maildirs, 0o500, false}, {"mail/inbox/new", maildirs, 0o500, false}, {"mail/inbox/new", maildirs, 0, false},
 	{"mail/inbox", mboxes, 0o400, false}, {"mail/inbox", mboxes, 0, false}, {"mail", mboxes, 0, false}, {"mail", mboxes, 0o500, true},
 	{"state", both, 0o500, false}, {"state", both, 0, false}, {"state/ledger.db", both, 0o400, false}, {"state/ledger.db", both, 0, false},
-	{"state/locks", both, 0, false}, {"state/locks/test.lock", both, 0, false}, {"state/locks", both, 0o500, true}, {"state/spool", mboxes, 0o500, false},
+	{"state/locks", both, 0, false}, {"state/locks/test.lock", both, 0, false}, {"state/locks", both, 0o500, true},
+	{"state/spool", mboxes, 0o500, false},
 }
 
 // TestDiskPermissionLost runs the program as a user whose rights are taken away between two runs.

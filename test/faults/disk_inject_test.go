@@ -1,12 +1,14 @@
 package faults
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -27,9 +29,9 @@ type tracedCall struct {
 func (c tracedCall) object() string {
 	for _, known := range [][2]string{
 		{"socket:", "socket"}, {"TCP:", "socket"}, {"anon_inode:", "runtime"}, {"pipe:", "report"}, {"/dev/null", "report"},
-		{"/state/ledger.db.new", "new ledger"}, {"/state/ledger.db", "ledger"}, {"/state/spool/", "spool file"}, {"/state/spool", "spool"}, {"/state/locks", "locks"},
-		{"/state", "state"}, {"/inbox/new", "new"}, {"/inbox/tmp/", "tmp file"}, {"/inbox/tmp", "tmp"}, {"/inbox/cur", "cur"}, {"/mail/inbox.lock", "dot lock"},
-		{"/mail/inbox", "inbox"}, {"/mail", "mail"},
+		{"/state/ledger.db.new", "new ledger"}, {"/state/ledger.db", "ledger"}, {"/state/spool/", "spool file"}, {"/state/spool", "spool"},
+		{"/state/locks", "locks"}, {"/state", "state"}, {"/inbox/new", "new"}, {"/inbox/tmp/", "tmp file"}, {"/inbox/tmp", "tmp"}, {"/inbox/cur", "cur"},
+		{"/mail/inbox.lock", "dot lock"}, {"/mail/inbox", "inbox"}, {"/mail", "mail"},
 	} {
 		if strings.Contains(c.args, known[0]) {
 			return known[1]
@@ -71,29 +73,70 @@ func parseTrace(text string) (calls []tracedCall) {
 	return calls
 }
 
-// underStrace runs the program with calls that fail (see strace(1), "inject"), and returns the calls of these names.
-func (d *diskTrial) underStrace(names []string, injections ...string) (program.Outcome, []tracedCall) {
-	d.Helper()
-	return d.underStraceOf("", names, injections...)
-}
-
-// underStraceOf is underStrace for the calls about one path alone; "": about any.
-func (d *diskTrial) underStraceOf(path string, names []string, injections ...string) (program.Outcome, []tracedCall) {
-	d.Helper()
-	out := filepath.Join(d.TempDir(), "trace")
-	args := []string{"-f", "-qq", "--seccomp-bpf", "-y", "-s", "0", "-o", out, "-e", "signal=none", "-e", "trace=" + strings.Join(names, ",")}
-	if path != "" {
-		args = append(args, "-P", path)
-	}
+// straceArguments let calls fail (see strace(1), "inject") and write down those of these names into a file.
+func straceArguments(out string, names []string, injections []string) []string {
+	args := []string{"-f", "-y", "-s", "0", "-o", out, "-e", "signal=none", "-e", "trace=" + strings.Join(names, ",")}
 	for _, injection := range injections {
 		args = append(args, "-e", "inject="+injection)
 	}
+	return args
+}
+
+// underStrace runs the program with calls that fail, and returns the calls of these names.
+func (d *diskTrial) underStrace(names []string, injections ...string) (program.Outcome, []tracedCall) {
+	d.Helper()
+	out := filepath.Join(d.TempDir(), "trace")
+	args := append([]string{"-qq", "--seccomp-bpf"}, straceArguments(out, names, injections)...)
 	o := program.Finish(d, exec.Command("strace", append(args, program.Path(), "--config", d.account.Config(), "--once")...))
-	text, err := os.ReadFile(out)
-	if err != nil {
-		d.Fatalf("%v; strace said %s", err, o.Stderr)
+	return o, d.readTrace(out)
+}
+
+// underStraceFrom is underStrace from the moment on when the server is asked for this message, and for calls about this
+// path, or "" for all: others neither fail nor count.
+func (d *diskTrial) underStraceFrom(t *testing.T, message int, path string, names []string, injections ...string) (program.Outcome, []tracedCall) {
+	t.Helper()
+	out := filepath.Join(d.TempDir(), "trace")
+	pid, strace := make(chan int, 1), new(exec.Cmd)
+	happened := d.at("RETR", message, func() error {
+		args := append(straceArguments(out, names, injections), "-p", strconv.Itoa(<-pid))
+		if path != "" {
+			args = append(args, "-P", path)
+		}
+		*strace = *exec.Command("strace", args...)
+		said, err := strace.StderrPipe()
+		if err == nil {
+			err = strace.Start()
+		}
+		if err != nil {
+			return err
+		}
+		if attached := bufio.NewScanner(said); !attached.Scan() || !strings.Contains(attached.Text(), "attached") {
+			return fmt.Errorf("strace: %s", attached.Text())
+		}
+		return nil
+	})
+	var stderr strings.Builder
+	run := d.account.Command("--once")
+	run.Stderr = &stderr
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
 	}
-	return o, parseTrace(string(text))
+	pid <- run.Process.Pid
+	run.Wait()
+	if err := happened(); err != nil {
+		t.Fatal(err)
+	}
+	strace.Wait()
+	return program.Outcome{Code: run.ProcessState.ExitCode(), Stderr: stderr.String()}, d.readTrace(out)
+}
+
+func (d *diskTrial) readTrace(path string) []tracedCall {
+	d.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		d.Fatal(err)
+	}
+	return parseTrace(string(text))
 }
 
 func failedCalls(calls []tracedCall) []tracedCall {
@@ -175,8 +218,10 @@ func TestDiskInjected(t *testing.T) {
 	}
 	for _, call := range []string{
 		"maildir: write tmp file", "maildir: fsync tmp file", "maildir: renameat2 new", "maildir: fsync new", "maildir: mkdirat mail",
-		"mbox: pwrite64 spool file", "mbox: fsync spool file", "mbox: fsync spool", "mbox: write inbox", "mbox: fsync inbox", "mbox: fsync mail", "mbox: linkat dot lock",
-		"maildir: pwrite64 ledger", "maildir: fsync ledger", "mbox: pwrite64 ledger", "mbox: fsync ledger", "mbox: renameat new ledger", "mbox: fsync new ledger",
+		"mbox: pwrite64 spool file", "mbox: fsync spool file", "mbox: fsync spool", "mbox: write inbox", "mbox: fsync inbox",
+		"mbox: fsync mail", "mbox: linkat dot lock",
+		"maildir: pwrite64 ledger", "maildir: fsync ledger", "mbox: pwrite64 ledger", "mbox: fsync ledger",
+		"mbox: renameat new ledger", "mbox: fsync new ledger",
 	} {
 		if struck[call] == 0 {
 			t.Errorf("%s was never struck; these were: %v", call, struck)
@@ -253,13 +298,7 @@ func TestDiskFailedFlushIsFinal(t *testing.T) {
 		{"mbox", smallMail, "fsync", "inbox", 1}, // cut back, and appended once more from the spool, which had been flushed
 	} {
 		t.Run(test.kind+","+test.call+" "+test.object, func(t *testing.T) {
-			f := flush{setting{kind: test.kind, policy: "delete", pipelining: true}, test.mails, test.call, test.object, test.again}
-			for n := range 90 {
-				if f.fail(t, n%30+1) || t.Failed() {
-					return
-				}
-			}
-			t.Error("no such flush failed: nothing was proven")
+			flush{setting{kind: test.kind, policy: "delete"}, test.mails, test.call, test.object, test.again}.fail(t)
 		})
 	}
 }
@@ -272,19 +311,19 @@ type flush struct {
 	again        int
 }
 
-// fail lets the n-th flush of each thread fail, and says whether one of them was that of such an object.
-func (f flush) fail(t *testing.T, n int) bool {
+// fail lets the first such flush fail that comes once messages have been received: those of the ledger come before.
+func (f flush) fail(t *testing.T) {
 	t.Helper()
 	d := newDiskTrial(t, f.setting, f.mails)
 	defer d.end()
-	d.begun(t)                                                                                      // the ledger has been made: there is less to flush before
-	path := map[string]string{"inbox": d.inbox(), "new": filepath.Join(d.inbox(), "new")}[f.object] // no other's name is known before
-	o, calls := d.underStraceOf(path, []string{"fsync", "syncfs", "ftruncate", "write", "pwrite64"}, fmt.Sprintf("%s:error=EIO:when=%d", f.call, n))
+	d.begun(t)
+	path := map[string]string{"inbox": d.inbox(), "new": filepath.Join(d.inbox(), "new")}[f.object] // the names of others are not known before
+	o, calls := d.underStraceFrom(t, 3, path, []string{"fsync", "syncfs", "ftruncate", "write", "pwrite64"}, f.call+":error=EIO:when=1")
 	struck := failedCalls(calls)
+	what := fmt.Sprintf("%s struck %v", f.call, struck)
 	if !slices.ContainsFunc(struck, func(c tracedCall) bool { return c.object() == f.object }) {
-		return false
+		t.Fatal(what)
 	}
-	what := fmt.Sprintf("%s number %d struck %v", f.call, n, struck)
 	d.failed(t, what, o, "input/output error")
 	d.notFlushedAgain(t, calls)
 	if stored := program.Count(d.account.Stored(t)); stored != program.Count(d.want)/2 {
@@ -297,7 +336,6 @@ func (f flush) fail(t *testing.T, n int) bool {
 		}
 	}
 	d.explain(t, what, o)
-	return true
 }
 
 // notFlushedAgain fails the test when a file whose flush failed is flushed again with the same content, or is kept.

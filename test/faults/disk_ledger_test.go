@@ -160,7 +160,10 @@ func ledgerDamages(size int) (all []damage) {
 	}
 	for at := 0; at < size; at += page {
 		all = append(all,
-			rewritten(fmt.Sprintf("page %d filled with zeros", at/page+1), func(good []byte) []byte { clear(good[at:min(at+page, len(good))]); return good }),
+			rewritten(fmt.Sprintf("page %d filled with zeros", at/page+1), func(good []byte) []byte {
+				clear(good[at:min(at+page, len(good))])
+				return good
+			}),
 			rewritten(fmt.Sprintf("zeros from page %d on", at/page+1), func(good []byte) []byte { clear(good[at:]); return good }))
 	}
 	all = append(all,
@@ -337,7 +340,7 @@ func takings() []taken {
 		{"removed", ofPath(os.Remove), beginAnew},
 		{"removed with its -wal", ofPath(removeAll), beginAnew},
 		{"moved away", ofPath(moveAway), ofPath(putBack)},
-		{"replaced by a copy", ofPath(func(path string) error { return errors.Join(moveAway(path), copyFile(path+".away", path)) }), ofPath(putBack)},
+		{"replaced by a copy", ofPath(replaceByCopy), ofPath(putBack)},
 		{"replaced by an empty ledger", replaceByEmpty, ofPath(putBack)},
 	}
 }

@@ -271,7 +271,8 @@ func (b *stall) finish(t *testing.T) {
 	kill.Stop()
 	lengthen(t, b.account)
 	if b.line.struck() > 0 {
-		b.survived(t, b.stage, "line: stall", fmt.Sprintf("%+v", b.fault), program.Outcome{Code: b.run.ProcessState.ExitCode(), Stderr: b.stderr.String()})
+		o := program.Outcome{Code: b.run.ProcessState.ExitCode(), Stderr: b.stderr.String()}
+		b.survived(t, b.stage, "line: stall", fmt.Sprintf("%+v", b.fault), o)
 	}
 }
 

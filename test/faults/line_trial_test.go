@@ -152,7 +152,8 @@ type trial struct {
 // newTrial is a trial with the built-in server, which has all its mail; it lacks the account.
 func newTrial(tb testing.TB, s setting, mail *popsim.Account) trial {
 	tb.Helper()
-	return trial{setting: s, mail: mail, earlier: tb.Failed(), want: program.HeldBy(tb, mail), held: func() program.Contents { return program.HeldBy(tb, mail) }}
+	held := func() program.Contents { return program.HeldBy(tb, mail) }
+	return trial{setting: s, mail: mail, earlier: tb.Failed(), want: held(), held: held}
 }
 
 // server fails the test unless the server holds what the policy says.
