@@ -413,3 +413,15 @@ func TestKilledWithoutUIDLAndTOP(t *testing.T) {
 		w.noLeftovers()
 	})
 }
+
+// A server that announces UIDL and refuses it in the very first run is not taken for one without, either.
+func TestUIDLIsRefusedAtFirst(t *testing.T) {
+	for _, policy := range []string{"keep", "delete"} {
+		w := newWorld(t, popsim.Config{}, "policy: "+policy)
+		w.deliverN(2)
+		w.server.SetFault(popsim.On("UIDL", 0, popsim.Refuse("not now")))
+		w.fail(fetch.Temporary, fetch.Report{})
+		w.left("0", "1")
+		w.retrieved(map[string]int{"0": 0, "1": 0})
+	}
+}
