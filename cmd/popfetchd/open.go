@@ -14,6 +14,7 @@ import (
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/fetch"
 	"github.com/popfetchd/popfetchd/internal/ledger"
+	"github.com/popfetchd/popfetchd/internal/store"
 )
 
 // ledgerName is the ledger's file within the state folder.
@@ -22,7 +23,7 @@ const ledgerName = "ledger.db"
 // openFetcher makes the state folder and opens the ledger for a run; done
 // closes it.
 func openFetcher(c *config.Config, log *slog.Logger) (f *fetch.Fetcher, done func(), err error) {
-	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+	if err := store.MakeDirs(c.StateDir); err != nil {
 		return nil, nil, &exitError{code: exitLocal, err: fmt.Errorf("making the state folder: %w; create it, or set state_dir to a place that can be written", err)}
 	}
 	books, err := ledger.Open(filepath.Join(c.StateDir, ledgerName))

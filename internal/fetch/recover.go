@@ -110,6 +110,32 @@ func exists(path string) bool {
 	return err == nil
 }
 
+// sweep clears away what an unclean end left half done, and what a power cut brought back because its removal had not
+// reached the disk: so every run does it.
+func (r *run) sweep() error {
+	paths, err := r.Ledger.Unsettled(r.account.Name)
+	if err != nil {
+		return err
+	}
+	if here := r.account.Mailbox().At(r.Now()); !slices.Contains(paths, here) {
+		paths = append(paths, here)
+	}
+	for _, path := range paths {
+		r.doing = "clearing up in " + path
+		mailbox, err := r.openExisting(path, r.account.Name)
+		if errors.Is(err, fs.ErrNotExist) { // a spool may be there all the same
+			mailbox, err = r.open(path)
+		}
+		if err != nil {
+			return err
+		}
+		if err := cmp.Or(mailbox.Sweep(), mailbox.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // strangers returns the indices of messages that the ledger does not know, by the identity that file names carry.
 func (d *maildrop) strangers(account string) map[store.ID]int {
 	strangers := map[store.ID]int{}
@@ -130,9 +156,6 @@ func (r *run) adoptFrom(path string, drop *maildrop, strangers map[store.ID]int)
 		return err
 	}
 	defer mailbox.Close()
-	if err := mailbox.Sweep(); err != nil {
-		return err
-	}
 	found, err := mailbox.Adopt(func(id store.ID) bool { _, ok := strangers[id]; return ok })
 	if err != nil || len(found) == 0 {
 		return err

@@ -60,6 +60,9 @@ func (r *run) do(ctx context.Context) error {
 	if err := r.finishAppends(ctx); err != nil {
 		return err
 	}
+	if err := r.sweep(); err != nil {
+		return err
+	}
 	if isNew {
 		if err := r.lookAround(ctx); err != nil {
 			return err

@@ -113,7 +113,20 @@ func (l *Ledger) prepare(version int) error {
 			return err
 		}
 	}
-	return nil
+	return l.flushLeft()
+}
+
+// flushLeft makes durable what a run left in the -wal file that was killed before it could: SQLite shows it as committed,
+// and what is done next would rely on it.
+func (l *Ledger) flushLeft() error {
+	wal := l.files()[1]
+	if info, err := os.Stat(wal); err != nil || info.Size() == 0 {
+		return err
+	}
+	if err := syncFile(wal); err != nil { // no locks of SQLite's are on this one
+		return err
+	}
+	return syncFile(filepath.Dir(wal))
 }
 
 // files are the two that hold what was committed.

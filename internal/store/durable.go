@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,13 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// MakeDirs creates the folder at path and missing ones above it, durably, with
+// mode 0700.
+func MakeDirs(path string) error { return makeDirs(path) }
+
 // makeDirs creates path and its missing parents with mode 0700 and makes each
 // of them durable in its parent before anything is put into it.
 func makeDirs(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
-		return nil
+		return syncIfEmpty(path)
 	case err == nil:
 		return failed("creating", path, unix.ENOTDIR)
 	case !errors.Is(err, fs.ErrNotExist):
@@ -31,6 +36,24 @@ func makeDirs(path string) error {
 		return failed("creating", path, err)
 	}
 	return syncDir(parent)
+}
+
+// syncIfEmpty makes a folder durable in its parent when nothing is in it: a run
+// that made it may have ended before it could. Once something is in a folder
+// of ours it is durable.
+func syncIfEmpty(path string) error {
+	dir, err := os.Open(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // not made by us: ours can be read
+	}
+	if err != nil {
+		return failed("opening", path, err)
+	}
+	defer dir.Close()
+	if _, err := dir.Readdirnames(1); err != io.EOF {
+		return nil
+	}
+	return syncName(dir)
 }
 
 // syncDir makes the entries of a folder durable.

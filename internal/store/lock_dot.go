@@ -86,7 +86,8 @@ func writeLockFile(path string, o Options) (lockFile, error) {
 	}
 	_, err = fmt.Fprintf(f, "%d:%s\n", os.Getpid(), o.Hostname)
 	info, statErr := f.Stat()
-	if err = join(err, statErr, f.Close()); err != nil {
+	// A power cut must not leave a lock that names nobody: it would keep all out until it is old.
+	if err = join(err, statErr, f.Sync(), f.Close()); err != nil {
 		os.Remove(path)
 		return lockFile{}, failed("writing", path, err)
 	}

@@ -120,12 +120,25 @@ func (m *Mbox) Sweep() error {
 	if resolveErr != nil {
 		return join(err, resolveErr)
 	}
+	sweepLock(path, m.options)
 	before, after, _ := strings.Cut(lockFileName(m.options.Account, "*", m.options.Hostname), "*")
 	return join(err, sweep(filepath.Dir(path), func(name string) bool {
 		digits, begins := strings.CutPrefix(name, before)
 		digits, ends := strings.CutSuffix(digits, after)
 		return begins && ends && isRandomDigits(digits)
 	}))
+}
+
+// sweepLock removes a stale dot lock. The next append would do that, but until
+// then mail readers could not write to the mbox. To take both locks and to
+// release them is all it takes; what is in the way is for the append to say.
+func sweepLock(path string, o Options) {
+	if _, err := os.Lstat(path + ".lock"); err != nil {
+		return
+	}
+	if l, _, err := tryLock(path, o, false); err == nil && l != nil {
+		l.unlock()
+	}
 }
 
 // mboxBatch is a batch of an mbox.
