@@ -246,7 +246,8 @@ func TestScheduleWhenTheClockIsSet(t *testing.T) {
 	for name, schedule := range map[string]string{"every": "@every 15m", "cron": "*/15 * * * *"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newPostbox(t, "maildir", fmt.Sprintf("schedule: %q", schedule), "timeout: 1h") // the server is outside the bubble, and takes no time
+			// The server is outside the bubble, and takes no time of it.
+			p := newPostbox(t, "maildir", fmt.Sprintf("schedule: %q", schedule), "timeout: 1h")
 			books, err := ledger.Open(filepath.Join(p.Dir, "ledger.db"))
 			if err != nil {
 				t.Fatal(err)

@@ -37,7 +37,8 @@ func (l bundle) add(subject string) popsim.Message {
 	if n%5 == 3 {
 		fields = "Status: RO\r\nX-Status: A\r\nContent-Length: 3\r\nLines: 1\r\n"
 	}
-	body := fmt.Appendf(nil, "Message-ID: <%s@example.org>\r\nFrom: A Neighbour <a@example.org>\r\nDate: Thu, 01 Jan 2026 00:%02d:%02d +0000\r\n%sSubject: %s\r\n\r\n%s",
+	body := fmt.Appendf(nil, "Message-ID: <%s@example.org>\r\nFrom: A Neighbour <a@example.org>\r\n"+
+		"Date: Thu, 01 Jan 2026 00:%02d:%02d +0000\r\n%sSubject: %s\r\n\r\n%s",
 		subject, n/60%60, n%60, fields, subject, oddBodies[n%len(oddBodies)])
 	m := popsim.Message{Body: body, UID: "uid-" + subject}
 	l[subject] = string(m.Stored())

@@ -74,7 +74,7 @@ func (n *neighbour) tell(do string, arguments map[string]any) (deleted []string)
 // appends has the neighbour append a letter, locking as how says.
 func (n *neighbour) appends(how string, l bundle, subject string) {
 	n.t.Helper()
-	l[subject] = fmt.Sprintf("From: Mailer Daemon <root@localhost>\nSubject: %s\n\nFrom this line on it is\n>From the neighbour's cron.\n", subject)
+	l[subject] = fmt.Sprintf("From: root@localhost\nSubject: %s\n\nFrom this line on it is\n>From the neighbour's cron.\n", subject)
 	n.tell("append", map[string]any{"path": n.path, "message": quoted(l[subject]), "how": how})
 }
 
@@ -90,7 +90,7 @@ func quoted(message string) []byte {
 	return b
 }
 
-// rewrites has it delete letters, and write Status fields into all others where mark says so.
+// rewrites has it delete letters, by the beginnings of their subjects, and write Status fields into all others where mark says so.
 func (n *neighbour) rewrites(mark bool, subjects ...string) (deleted []string) {
 	n.t.Helper()
 	return n.tell("rewrite", map[string]any{"path": n.path, "delete": append([]string{}, subjects...), "mark": mark})
@@ -244,7 +244,7 @@ func TestNeighbourAppends(t *testing.T) {
 			p.fetches(1)
 			weigh(t, "neighbours: another program appends between runs", p.Account, p.want, false)
 			p.misses(0)
-			for i := range rounds(3, 40) {
+			for i := range rounds(3, 20) {
 				p.receives(numbered(fmt.Sprintf("c-%d", i), 30)...)
 				serial := 0
 				p.runsBeside(func() {

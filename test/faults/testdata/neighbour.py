@@ -68,20 +68,23 @@ def subject(message):
 
 
 def rewrite(path, delete, mark):
-    """Deletes and marks as mail readers do. Python puts a new file in the place of the old one."""
+    """Deletes by the beginning of the subject, and marks, as mail readers do. A new file comes in the place of the old one."""
     box = opened(path)
     deleted = []
     for key in list(box.keys()):
         message = box.get_bytes(key)
         name = subject(message)
-        if name in delete:
+        if name.startswith(tuple(delete)):
             box.discard(key)
             deleted.append(name)
         elif mark:
             head, end, body = message.partition(b"\n\n")
             fields = [f for f in head.split(b"\n") if not f.startswith((b"Status:", b"X-Status:"))]
             box[key] = b"\n".join(fields + [b"Status: RO", b"X-Status: F"]) + end + body
-    box.flush()
+    try:
+        box.flush()
+    except mailbox.ExternalClashError:
+        pass  # comes after the new file is in place, when somebody tried its lock before Python had that one too
     box.unlock()
     box.close()
     return deleted
