@@ -12,6 +12,10 @@ package store
 //	        look whether the path still names that new/, as before the renames
 //	Discard unlink what is left in tmp/
 //
+// A failed flush is final, since the next one may succeed without having
+// written a thing (fsync(2), NOTES). So when that of new/ fails, what this
+// batch has put there is unlinked: it must not be found and adopted.
+//
 // What a crash leaves, by the step that it comes after:
 //
 //	Add            files in tmp/ that no mail reader looks at; Sweep removes
@@ -25,8 +29,8 @@ package store
 //
 // Names are derived from the message's identity, so a rename may find its
 // target in place. That file is never replaced: when its content is the same
-// it is the message, else Commit fails. Nothing is ever removed from new/ or
-// cur/.
+// it is the message, else Commit fails. Nothing else is ever removed from new/,
+// and nothing at all from cur/.
 
 import (
 	"context"
@@ -222,15 +226,16 @@ func (b *maildirBatch) Drop() error {
 // matter, so nor does what closing it says.
 func (b *maildirBatch) remove(f *os.File, name string) error {
 	f.Close()
-	return b.unlink(name)
+	return unlinkAt(b.tmp, name)
 }
 
-func (b *maildirBatch) unlink(name string) error {
-	err := unix.Unlinkat(int(b.tmp.Fd()), name, 0)
+// unlinkAt removes a file, if it is there, from an open folder.
+func unlinkAt(dir *os.File, name string) error {
+	err := unix.Unlinkat(int(dir.Fd()), name, 0)
 	if err == unix.ENOENT {
 		return nil
 	}
-	return failed("removing", filepath.Join(b.tmp.Name(), name), err)
+	return failed("removing", filepath.Join(dir.Name(), name), err)
 }
 
 // makeRoom ends the time of the files kept open when there are many of them.
@@ -326,9 +331,21 @@ func (b *maildirBatch) Commit(context.Context, func(Intent) error) ([]Message, e
 // settle does what comes after the renames.
 func (b *maildirBatch) settle() error {
 	if err := syncOpenDir(b.new); err != nil {
-		return err
+		return join(err, b.takeBack())
 	}
 	return b.stillThere()
+}
+
+// takeBack unlinks what this batch has put into new/. What a mail reader has
+// moved to cur/ meanwhile stays.
+func (b *maildirBatch) takeBack() error {
+	var errs []error
+	for _, r := range b.received {
+		if r.tmp == "" { // else an earlier run's file has the name
+			errs = append(errs, unlinkAt(b.new, r.message.Location.Name))
+		}
+	}
+	return join(errs...)
 }
 
 // errMaildirMoved is mail that nobody will find at the path.
@@ -461,7 +478,7 @@ func (b *maildirBatch) Discard() error {
 	var errs []error
 	for _, r := range b.received {
 		if r.tmp != "" {
-			errs = append(errs, b.unlink(r.tmp))
+			errs = append(errs, unlinkAt(b.tmp, r.tmp))
 		}
 	}
 	b.tmp.Close()

@@ -290,3 +290,26 @@ func TestKernelReleases(t *testing.T) {
 		}
 	}
 }
+
+// TestMaildirFlushOfNewFails: what was renamed into a new/ that could not be
+// flushed is taken back, since a later flush would prove nothing. What a mail
+// reader has moved meanwhile, and what an earlier run has put there, stays.
+func TestMaildirFlushOfNewFails(t *testing.T) {
+	m := newMaildir(t)
+	put(t, m, 0, "earlier\r\n")
+	b := begin(t, m, 1, "one\r\n", "read\r\n", "two\r\n").(*maildirBatch)
+	defer b.Discard()
+	fd := must(unix.Open(b.new.Name(), unix.O_PATH|unix.O_CLOEXEC, 0))(t) // all can be done with it but a flush
+	b.new.Close()
+	b.new = os.NewFile(uintptr(fd), b.new.Name())
+	check(t, b.flush())
+	for i := range b.received {
+		check(t, b.publish(&b.received[i]))
+	}
+	read := b.received[1].message.Location.Name
+	check(t, os.Rename(filepath.Join(m.path, "new", read), filepath.Join(m.path, "cur", read+":2,S")))
+	if err := b.settle(); !errors.Is(err, unix.EBADF) {
+		t.Errorf("the error is %v", err)
+	}
+	sameSet(t, all(t, m), []string{"earlier\n", "read\n"})
+}
