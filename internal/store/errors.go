@@ -113,6 +113,7 @@ func hint(err error) string {
 		{unix.EPERM, "let the user that popfetchd runs as write there (chown, chmod), or choose another path"},
 		{unix.EXDEV, "tmp and new must be on one file system: have no link or mount among them"},
 		{unix.ENAMETOOLONG, "choose a shorter path"},
+		{unix.ENOENT, "it was moved or removed while it was in use: bring it back, or the next run makes a new one"},
 		{unix.ENOTDIR, "a part of the path is a file: choose another path"},
 		{unix.ELOOP, "the symbolic links of this path run in a circle: mend them"},
 		{unix.EIO, "the disk has trouble: look at the kernel's messages (dmesg)"},
