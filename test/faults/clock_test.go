@@ -58,7 +58,7 @@ func wallClock() time.Time {
 
 // buildWithClock builds the program with that clock, from this tree.
 var buildWithClock = sync.OnceValues(func() (path string, err error) {
-	dir, err := os.MkdirTemp("", "popfetchd-clock-")
+	dir, err := os.MkdirTemp(filepath.Dir(program.Path()), "clock-") // goes when that goes
 	if err != nil {
 		return "", err
 	}
