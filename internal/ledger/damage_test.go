@@ -35,7 +35,7 @@ func sound(t testing.TB) []byte {
 func checkDamaged(t *testing.T, what, path string, data []byte) {
 	t.Helper()
 	ok(t, os.WriteFile(path, data, 0o600))
-	for name, open := range map[string]func(string) (*ledger.Ledger, error){"Open": ledger.Open, "OpenReadOnly": ledger.OpenReadOnly} {
+	for name, open := range ways {
 		l, err := open(path)
 		if err == nil {
 			_ = l.Close()
@@ -88,6 +88,9 @@ func TestDamaged(t *testing.T) {
 		checkDamaged(t, fmt.Sprintf("noise in page %d", at/page+1), path, noise)
 	}
 	for length := len(whole) - 1; length > 0; length -= 1 + rand.IntN(2*page) {
+		checkDamaged(t, fmt.Sprintf("cut to %d bytes", length), path, whole[:length])
+	}
+	for length := len(whole) - page; length < len(whole); length += 512 { // of pages that are filled from their end, this cuts the rows
 		checkDamaged(t, fmt.Sprintf("cut to %d bytes", length), path, whole[:length])
 	}
 	for length := page; length < len(whole); length += page {
@@ -207,7 +210,7 @@ func TestLost(t *testing.T) {
 	l, path := newLedger(t)
 	ok(t, l.Commit("gmail", batchOf(0), 0))
 	ok(t, os.Rename(path, path+".moved"))
-	for name, open := range map[string]func(string) (*ledger.Ledger, error){"Open": ledger.Open, "OpenReadOnly": ledger.OpenReadOnly} {
+	for name, open := range ways {
 		_, err := open(path)
 		checkHelpful(t, name, path, err)
 		if !errors.Is(err, ledger.ErrDamaged) || errors.Is(err, os.ErrNotExist) {
@@ -240,24 +243,80 @@ func TestFolderInItsPlace(t *testing.T) {
 	checkHelpful(t, "a folder", path, err)
 }
 
+// asNobody has this thread, from now on, look at files as a user who is not root; the ledger's folder is that user's.
+func asNobody(t *testing.T, path string) {
+	t.Helper()
+	if os.Geteuid() != 0 { // root may do everything
+		return
+	}
+	const nobody = 65534
+	folder := filepath.Dir(path)
+	for dir := folder; dir != os.TempDir(); dir = filepath.Dir(dir) {
+		ok(t, os.Chmod(dir, 0o755))
+	}
+	ok(t, os.Chown(folder, nobody, nobody))
+	ok(t, os.Chown(path, nobody, nobody))
+	runtime.LockOSThread()
+	ok(t, syscall.Setfsuid(nobody))
+	t.Cleanup(func() {
+		ok(t, syscall.Setfsuid(0))
+		runtime.UnlockOSThread()
+	})
+}
+
+var ways = map[string]func(string) (*ledger.Ledger, error){"Open": ledger.Open, "OpenReadOnly": ledger.OpenReadOnly}
+
+// TestUnreadable: without a right to the ledger it cannot be opened. That leaves nothing in the way of those who have it again.
 func TestUnreadable(t *testing.T) {
+	for name, open := range ways {
+		for _, mode := range []os.FileMode{0, 0o400} {
+			t.Run(fmt.Sprintf("%s of mode %#o", name, mode), func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "ledger.db")
+				ok(t, os.WriteFile(path, sound(t), 0o600))
+				asNobody(t, path)
+				ok(t, os.Chmod(path, mode))
+				l, err := open(path)
+				if err == nil && name == "OpenReadOnly" && mode != 0 {
+					ok(t, l.Close())
+				} else if checkHelpful(t, name, path, err); errors.Is(err, ledger.ErrDamaged) || !strings.Contains(err.Error(), "must be writable for the user") {
+					t.Error(err)
+				}
+				ok(t, os.Chmod(path, 0o600))
+				l, err = ledger.Open(path)
+				ok(t, err)
+				ok(t, l.Close())
+			})
+		}
+	}
+}
+
+// TestFolderNotWritable: the reason why SQLite cannot make its files is told.
+func TestFolderNotWritable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	ok(t, os.WriteFile(path, sound(t), 0o600))
-	ok(t, os.Chmod(path, 0))
-	if os.Geteuid() == 0 { // root reads everything: be somebody else, in this thread
-		for dir := filepath.Dir(path); dir != os.TempDir(); dir = filepath.Dir(dir) {
-			ok(t, os.Chmod(dir, 0o755))
-		}
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		ok(t, syscall.Setfsuid(65534))
-		defer func() { ok(t, syscall.Setfsuid(0)) }()
-	}
-	for name, open := range map[string]func(string) (*ledger.Ledger, error){"Open": ledger.Open, "OpenReadOnly": ledger.OpenReadOnly} {
+	asNobody(t, path)
+	ok(t, os.Chmod(filepath.Dir(path), 0o500))
+	for name, open := range ways {
 		_, err := open(path)
 		checkHelpful(t, name, path, err)
-		if err == nil || errors.Is(err, ledger.ErrDamaged) || !strings.Contains(err.Error(), "must be writable for the user") {
+		if !errors.Is(err, syscall.EACCES) || errors.Is(err, ledger.ErrDamaged) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	other := filepath.Join(filepath.Dir(path), "other.db")
+	_, err := ledger.Open(other)
+	checkHelpful(t, "a new one", other, err)
+}
+
+// TestLinkToNothing: what the ledger's link leads to may be on a disk that is not mounted now.
+func TestLinkToNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	ok(t, os.Symlink("gone", path))
+	for name, open := range ways {
+		_, err := open(path)
+		checkHelpful(t, name, path, err)
+		if errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s takes it for none: %v", name, err)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 )
 
@@ -24,7 +25,7 @@ const (
 	busyTimeout = 10_000
 	// pageCache bounds SQLite's cache, in KiB: the working set of a poll, whatever the ledger's size.
 	pageCache = 4096
-	// smallestPage is what SQLite's files are a multiple of, in bytes; our pages are larger.
+	// smallestPage is the size of SQLite's smallest pages, in bytes; ours are larger.
 	smallestPage = 512
 	// walLimit is what the -wal file is cut back to once a large transaction made it larger, in bytes.
 	walLimit = 16 << 20
@@ -48,6 +49,10 @@ func Open(path string) (*Ledger, error) {
 	if err := create(path); err != nil {
 		return nil, problem(path, "making a new ledger", err)
 	}
+	// SQLite would open it for reading all the same, and leave -wal and -shm files of the ledger's mode.
+	if err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, problem(path, "opening it for writing", err)
+	}
 	// FULL: a transaction that was committed survives a power cut. Immediate: no deadlock between two writers.
 	options := fmt.Sprintf("_txlock=immediate&_pragma=synchronous(FULL)&_pragma=journal_size_limit(%d)", walLimit)
 	return open(path, busyTimeout, options, (*Ledger).prepare)
@@ -57,7 +62,7 @@ func Open(path string) (*Ledger, error) {
 // fs.ErrNotExist. The user must be one who could write to it, since SQLite's readers keep their locks in a file beside it.
 func OpenReadOnly(path string) (*Ledger, error) {
 	path = filepath.Clean(path)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		if lost := notLost(path); lost != nil {
 			err = lost
 		}
@@ -85,6 +90,9 @@ func open(path string, patience int, options string, ready func(l *Ledger, versi
 	db.SetMaxOpenConns(1) // SQLite has one writer; one connection keeps memory and locks plain
 	l := &Ledger{path: path, db: db, ids: map[string]int64{}}
 	version, err := examine(db)
+	if err == nil {
+		err = l.endsWhole()
+	}
 	if err == nil {
 		err = ready(l, version)
 	}
@@ -157,6 +165,9 @@ func (l *Ledger) Close() error { return l.fail("closing it", l.db.Close()) }
 // the first close of any descriptor).
 func looksWhole(path string) error {
 	info, err := os.Stat(path)
+	if _, gone := os.Lstat(path); err != nil && gone == nil && errors.Is(err, fs.ErrNotExist) {
+		return errors.New("it is a symbolic link to nothing; bring back what it leads to, or remove the link to begin a new ledger")
+	}
 	if err != nil {
 		return err
 	}
@@ -169,12 +180,29 @@ func looksWhole(path string) error {
 	if info.Size() < smallestPage { // it was whole before there was a -wal file
 		return damaged("most of it is cut off")
 	}
-	wal, err := os.Stat(path + "-wal")
-	complete := err != nil || wal.Size() == 0 // otherwise its last page may come from there
-	if complete && info.Size()%smallestPage != 0 {
+	return nil
+}
+
+// endsWhole refuses a ledger without all of its last page: SQLite would fill it with zeros. While the -wal file holds
+// anything, that page may come from there. The transaction keeps others from changing the files meanwhile.
+func (l *Ledger) endsWhole() error {
+	tx, err := l.db.BeginTx(context.Background(), &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // it only reads
+	var pages, pageSize int64
+	if err := tx.QueryRow("SELECT page_count, page_size FROM pragma_page_count, pragma_page_size").Scan(&pages, &pageSize); err != nil {
+		return err
+	}
+	if wal, err := os.Stat(l.files()[1]); err == nil && wal.Size() > 0 {
+		return nil
+	}
+	info, err := os.Stat(l.path)
+	if err == nil && info.Size() < pages*pageSize {
 		return damaged("its end is cut off")
 	}
-	return nil
+	return err
 }
 
 // examine reads every page (about 40 ms for 100,000 messages) and returns the version.
