@@ -58,14 +58,29 @@ func (r *run) finishAppend(ctx context.Context, intent ledger.Intent) error {
 	}
 	log := r.log.With("mbox", intent.Path, "offset", intent.Offset, "messages", len(intent.Messages))
 	if outcome == store.Foreign {
-		log.Warn("another program changed the mbox after an interrupted append: nothing there was touched, the messages are fetched again")
-		return r.Ledger.Drop(intent.ID)
+		log.Warn("another program changed the mbox after an interrupted append: nothing there was touched; what is not found there whole is stored again")
+		return cmp.Or(r.seekOut(ctx, intent), r.Ledger.Drop(intent.ID))
 	}
 	for i := range intent.Messages {
 		intent.Messages[i].Offset += at - intent.Offset
 	}
 	log.Info("finished an interrupted append")
 	return r.Ledger.Commit(intent.Account, intent.Messages, intent.ID)
+}
+
+// seekOut remembers what an mbox holds that was changed after an interrupted append: what of that append is there whole is
+// known by its content when it is fetched again.
+func (r *run) seekOut(ctx context.Context, intent ledger.Intent) error {
+	owner := *r // of the intent, which may be another account's
+	owner.account.Name = intent.Account
+	if _, err := owner.relocate(ctx, &Repaired{}); err != nil { // what moved along is not to be taken for what is sought
+		return err
+	}
+	strays, err := owner.findIn(ctx, intent.Path)
+	if err != nil {
+		return err
+	}
+	return r.Ledger.SetStrays(intent.Account, strays)
 }
 
 // adopt looks for listed messages that are in a mailbox already but not in the ledger, and remembers them: where a run

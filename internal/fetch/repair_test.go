@@ -208,14 +208,16 @@ func TestRepairFiledMail(t *testing.T) {
 	w.succeed(fetch.Report{Listed: 5})
 }
 
-// A piece of a message is left alone, and is not taken for the message: that is fetched again. In a Maildir it first has to be
-// moved out of the way, since it has the message's name; in an mbox it becomes a message of its own when mail is added behind it.
+// A piece of a message is left alone, and is not taken for the message: that is fetched again. In an mbox it becomes a message
+// of its own when mail is added behind it.
 func TestRepairTornMail(t *testing.T) {
 	boxes(t, func(t *testing.T, box string) {
 		w, all := stored(t, 3, box)
 		last, path := all[2], w.box
 		if box == "maildir: mail" {
-			path = w.file(last)
+			_, rest, _ := strings.Cut(filepath.Base(w.file(last)), ".")
+			path = filepath.Join(w.box, "new", "1000000000."+rest) // of long ago
+			w.must(os.Rename(w.file(last), path))
 		}
 		info, err := os.Stat(path)
 		w.must(err)
@@ -225,10 +227,6 @@ func TestRepairTornMail(t *testing.T) {
 		w.verified(1, fetch.Verification{Checked: 2, Read: 2, Torn: 1})
 		waiting := 1
 		if box == "maildir: mail" {
-			r := w.fail(fetch.Local, fetch.Report{Listed: 3, New: 1, Failed: 1})
-			if text := r.Err.Error(); !strings.Contains(text, "move that file away") || !strings.Contains(text, path) {
-				t.Error(text)
-			}
 			w.must(os.Rename(path, filepath.Join(w.folder, "a piece")))
 			waiting = 0
 		}

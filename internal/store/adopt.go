@@ -217,6 +217,18 @@ func openRegular(path string) (*os.File, error) {
 // Sweep implements [Mailbox].
 func (m *Maildir) Sweep() error {
 	dir := filepath.Join(m.path, "tmp")
+	tmp, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return failed("opening", dir, err)
+	}
+	defer tmp.Close()
+	// A popfetchd with a ledger of its own, but an account of the same name, may be at work here: its files are not left over.
+	if unix.Flock(int(tmp.Fd()), unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK {
+		return nil
+	}
 	return sweep(dir, func(name string) bool { return isTmpName(name, m.tag, m.host) })
 }
 

@@ -147,7 +147,7 @@ func judgeDot(dot string, o Options, now time.Time) (holder string, stale fs.Fil
 
 // isStale is the rule at the head of lock.go.
 func isStale(pid int, here, hostNamed bool, made, now time.Time) bool {
-	old := now.Sub(made) > staleAfter
+	old := now.Sub(made).Abs() > staleAfter // also one from a future that a clock once showed
 	if pid <= 0 || !here {
 		return old
 	}

@@ -91,6 +91,8 @@ func (m *Maildir) Begin() (Batch, error) {
 	if b.tmp, err = os.Open(filepath.Join(m.path, "tmp")); err != nil {
 		return nil, failed("opening", filepath.Join(m.path, "tmp"), err)
 	}
+	// For Sweep. Where the file system has no such locks, only the account's lock keeps it away.
+	_ = unix.Flock(int(b.tmp.Fd()), unix.LOCK_SH)
 	if b.new, err = os.Open(filepath.Join(m.path, "new")); err != nil {
 		b.tmp.Close()
 		return nil, failed("opening", filepath.Join(m.path, "new"), err)

@@ -267,7 +267,7 @@ func TestSweepMaildir(t *testing.T) {
 	m := newMaildir(t)
 	check(t, m.Sweep()) // nothing there
 	put(t, m, 0, "x\r\n")
-	begin(t, m, 1, "unfinished\r\n", "too\r\n") // as if we had died now
+	b := begin(t, m, 1, "unfinished\r\n", "too\r\n").(*maildirBatch)
 	keep := []string{
 		"1700000000.M1P2.mail.example.org",
 		tmpName(time.Now(), NewID("other", "u", 1, 0), testHost),
@@ -276,6 +276,11 @@ func TestSweepMaildir(t *testing.T) {
 	for _, name := range keep {
 		write(t, filepath.Join(m.path, "tmp", name), "of others")
 	}
+	check(t, m.Sweep()) // of somebody who is at work
+	if n := len(names(t, m.path, "tmp")); n != len(keep)+2 {
+		t.Errorf("%d files are left of a batch that goes on, want 2", n-len(keep))
+	}
+	check(t, b.tmp.Close()) // as if we had died now
 	check(t, m.Sweep())
 	sameSet(t, names(t, m.path, "tmp"), keep)
 	sameSet(t, all(t, m), []string{"x\n"})
