@@ -131,15 +131,27 @@ func (e *CredentialError) Error() string {
 // without the steps in between and the address, which callers know.
 type dialError struct{ err error }
 
-func (e *dialError) Error() string {
-	err := e.err
+func (e *dialError) Error() string { return "no connection: " + reason(e.err) }
+
+func (e *dialError) Unwrap() error { return e.err }
+
+// transportError is the end of a connection. Its text is like dialError's.
+type transportError struct {
+	doing string // to whom, as in "read from pop.example.net:995"
+	err   error
+}
+
+func (e *transportError) Error() string { return e.doing + ": " + reason(e.err) }
+
+func (e *transportError) Unwrap() error { return e.err }
+
+// reason is what the operating system or the resolver said.
+func reason(err error) string {
 	for operation := (*net.OpError)(nil); errors.As(err, &operation); {
 		err = operation.Err
 	}
 	for call := (*os.SyscallError)(nil); errors.As(err, &call); {
 		err = call.Err
 	}
-	return "no connection: " + err.Error()
+	return err.Error()
 }
-
-func (e *dialError) Unwrap() error { return e.err }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -327,5 +328,18 @@ func TestHangUpOnCAPA(t *testing.T) {
 	}
 	if err := s.Quit(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A reset connection is told with the address that callers know, once.
+func TestReset(t *testing.T) {
+	server := serve(t, loopback, func(p *peer) {
+		p.play(hello)
+		p.expect("NOOP")
+		p.Conn.(*net.TCPConn).SetLinger(0)
+	})
+	err := dial(t, server).Noop()
+	if want := "read from " + server.address() + ": connection reset by peer"; !errors.Is(err, syscall.ECONNRESET) || err.Error() != want {
+		t.Errorf("the error is %v, want %s", err, want)
 	}
 }

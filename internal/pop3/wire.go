@@ -89,7 +89,7 @@ func (w *wire) failTransport(doing string, err error) error {
 		return w.fail(fmt.Errorf("%s %s: %w", w.address, w.lateness(doing), err))
 	}
 	w.interrupted = true
-	return w.fail(fmt.Errorf("%s %s: %w", doing, w.address, err))
+	return w.fail(&transportError{doing + " " + w.address, err})
 }
 
 // lateness says how the server outlasted a deadline. Whoever sent something since the wait began was not silent.
