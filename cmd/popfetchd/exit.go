@@ -75,10 +75,8 @@ func exitCode(err error) int {
 		return exit.code
 	case errors.As(err, &conf), errors.As(err, &secret):
 		return exitConfig
-	case errors.As(err, &visit):
+	case errors.As(err, &visit), errors.As(err, &books), errors.As(err, &disk), errors.As(err, &path):
 		return kindCode(fetch.KindOf(err))
-	case errors.As(err, &books), errors.As(err, &disk), errors.As(err, &path):
-		return exitLocal
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return exitTemporary
 	}

@@ -45,6 +45,7 @@ func TestExitCode(t *testing.T) {
 		{fmt.Errorf("loading: %w", &config.Error{}), 78},
 		{fmt.Errorf("account x: %w", &config.SecretError{}), 78},
 		{&ledger.Error{Path: "x", Op: "opening", Err: fs.ErrPermission}, 74},
+		{&ledger.Error{Path: "x", Op: "opening", Err: ledger.ErrBusy}, 75},
 		{&store.Error{Op: "opening", Path: "x", Err: fs.ErrPermission}, 74},
 		{errors.New("out of the blue"), 70},
 	} {

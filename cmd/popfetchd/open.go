@@ -28,7 +28,7 @@ func openFetcher(c *config.Config, log *slog.Logger) (f *fetch.Fetcher, done fun
 	}
 	books, err := ledger.Open(filepath.Join(c.StateDir, ledgerName))
 	if err != nil {
-		return nil, nil, &exitError{code: exitLocal, err: err}
+		return nil, nil, err
 	}
 	return newFetcher(c, books, log), func() { books.Close() }, nil
 }
@@ -41,7 +41,7 @@ func openReader(c *config.Config, log *slog.Logger) (f *fetch.Fetcher, done func
 	case errors.Is(err, fs.ErrNotExist):
 		return newFetcher(c, nil, log), func() {}, nil
 	case err != nil:
-		return nil, nil, &exitError{code: exitLocal, err: err}
+		return nil, nil, err
 	}
 	return newFetcher(c, books, log), func() { books.Close() }, nil
 }

@@ -73,7 +73,7 @@ It reads the ledger only: no server is asked, and a daemon may be at work.`,
 func gatherStatus(c *config.Config, accounts []config.Account, now time.Time) ([]accountStatus, error) {
 	books, err := ledger.OpenReadOnly(filepath.Join(c.StateDir, ledgerName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, &exitError{code: exitLocal, err: err}
+		return nil, err
 	}
 	if books != nil {
 		defer books.Close()
