@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/popfetchd/popfetchd/internal/store"
 )
 
 // lockPatience is how long a run waits for another run of the same account, and lockPoll how often it looks: long
@@ -24,11 +26,12 @@ var errElsewhere = errors.New("another popfetchd is fetching this account")
 func (f *Fetcher) lockAccount(ctx context.Context, account string, patience time.Duration) (unlock func(), err error) {
 	folder := filepath.Join(f.StateDir, "locks")
 	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err // also when the state folder is gone, and the ledger with it: a new one would be a lie
+		return nil, diskError("making", folder, err) // also when the state folder is gone, and the ledger with it: a new one would be a lie
 	}
-	file, err := os.OpenFile(filepath.Join(folder, account+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	path := filepath.Join(folder, account+".lock")
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, diskError("opening", path, err)
 	}
 	if err := waitForLock(ctx, file, patience); err != nil {
 		file.Close()
@@ -37,12 +40,15 @@ func (f *Fetcher) lockAccount(ctx context.Context, account string, patience time
 	return func() { file.Close() }, nil
 }
 
-// pathError makes err tell which file it is about; nil stays nil.
-func pathError(op, path string, err error) error {
+// diskError is an error of the system about a file, as the store tells it: with what to do. Nil stays nil.
+func diskError(op, path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &fs.PathError{Op: op, Path: path, Err: err}
+	if at := (*fs.PathError)(nil); errors.As(err, &at) {
+		err = at.Err
+	}
+	return &store.Error{Op: op, Path: path, Err: err}
 }
 
 func waitForLock(ctx context.Context, f *os.File, patience time.Duration) error {
@@ -53,7 +59,7 @@ func waitForLock(ctx context.Context, f *os.File, patience time.Duration) error 
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return pathError("flock", f.Name(), err)
+			return diskError("locking", f.Name(), err)
 		}
 		select {
 		case <-look.C:
