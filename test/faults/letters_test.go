@@ -29,17 +29,13 @@ var oddBodies = []string{
 	"From \r\n\r\nFrom the beginning.\r\n\r\nFrom me@example.org Thu Jan  1 00:00:00 2026\r\n\r\n",
 }
 
-// add makes a new letter, of which the subject tells nothing but which it is. Some come with fields that mail readers
-// write for themselves: these came with the message, and are not theirs.
+// add makes a new letter, of which the subject tells nothing but which it is. None comes with fields that mail readers
+// write for themselves: once one has rewritten an mbox, nobody can tell whose they are.
 func (l bundle) add(subject string) popsim.Message {
 	n := len(l)
-	fields := ""
-	if n%5 == 3 {
-		fields = "Status: RO\r\nX-Status: A\r\nContent-Length: 3\r\nLines: 1\r\n"
-	}
 	body := fmt.Appendf(nil, "Message-ID: <%s@example.org>\r\nFrom: A Neighbour <a@example.org>\r\n"+
-		"Date: Thu, 01 Jan 2026 00:%02d:%02d +0000\r\n%sSubject: %s\r\n\r\n%s",
-		subject, n/60%60, n%60, fields, subject, oddBodies[n%len(oddBodies)])
+		"Date: Thu, 01 Jan 2026 00:%02d:%02d +0000\r\nSubject: %s\r\n\r\n%s",
+		subject, n/60%60, n%60, subject, oddBodies[n%len(oddBodies)])
 	m := popsim.Message{Body: body, UID: "uid-" + subject}
 	l[subject] = string(m.Stored())
 	return m
