@@ -196,7 +196,7 @@ func (r *run) adoptFrom(path string, drop *maildrop, strangers map[store.ID]int)
 func (f *Fetcher) openExisting(path, account string) (store.Mailbox, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, diskError("looking at", path, err)
 	}
 	if info.IsDir() {
 		return f.openMaildir(path, account)

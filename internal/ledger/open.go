@@ -96,9 +96,12 @@ func open(path string, patience int, options string, ready func(l *Ledger, versi
 	if err == nil {
 		err = ready(l, version)
 	}
-	if err != nil {
-		_ = db.Close() // nothing is under way
-		return nil, problem(path, "checking it", err)
+	if err = problem(path, "checking it", err); err != nil {
+		// To close a damaged one would write its -wal into it. It stays open until the process ends, which it does without a ledger.
+		if !errors.Is(err, ErrDamaged) {
+			_ = db.Close() // nothing is under way
+		}
+		return nil, err
 	}
 	return l, nil
 }
