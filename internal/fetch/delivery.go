@@ -83,6 +83,12 @@ func (d *delivery) drop() error {
 	return d.fail(d.batch.Drop())
 }
 
+// abandon lets go of what a delivery that did not come to its finish holds.
+func (d *delivery) abandon() {
+	d.discard()
+	d.wait()
+}
+
 // discard gives up the batch in hand.
 func (d *delivery) discard() error {
 	if d.batch == nil {

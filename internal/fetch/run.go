@@ -295,7 +295,7 @@ func (r *run) retrieve(ctx context.Context, session *pop3.Session, drop *maildro
 	}
 	r.expect(drop, wanted)
 	d := &delivery{run: r, copies: drop.copies}
-	defer d.wait() // should this panic: no commit outlasts the account's lock
+	defer d.abandon() // should this panic: nothing outlasts the account's lock
 	failures, err := r.receive(ctx, session, drop, wanted, d)
 	if trouble := d.finish(ctx); trouble != nil { // worse than whatever the line did
 		r.doing = "storing mail in " + r.account.Mailbox().At(r.Now())
