@@ -9,10 +9,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
+
+// patience is how long Unmount waits for processes that have something open: far longer than any takes to die.
+const patience = time.Minute
 
 // Mount is a disk in use.
 type Mount struct {
@@ -113,12 +117,21 @@ func (m *Mount) Release() {
 func (m *Mount) Unmount(tb testing.TB) {
 	tb.Helper()
 	m.gone.Do(func() {
+		// A process that is just being started has for a moment all that this one has open.
 		if err := unix.Unmount(m.dir, 0); err != nil {
-			tb.Errorf("unmounting %s: %v%s", m.dir, err, m.users())
 			unix.Unmount(m.dir, unix.MNT_DETACH)
 		}
 		m.Release()
-		m.server.Wait()
+		ended := make(chan struct{})
+		go func() {
+			m.server.Wait()
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			tb.Errorf("%s is still in use%s", m.dir, m.users())
+		}
 	})
 }
 
