@@ -87,9 +87,9 @@ func (r *run) relocate(ctx context.Context, done *Repaired) (paths []string, err
 	for path, group := range byMailbox(rows) {
 		r.doing = "looking for the messages of " + path
 		paths = append(paths, path)
-		moved, err := r.movedFrom(ctx, path, group)
+		moved, gone, err := r.movedFrom(ctx, path, group)
 		if err == nil {
-			err = r.Ledger.Relocate(r.account.Name, moved)
+			err = r.Ledger.Relocate(r.account.Name, append(moved, gone...))
 		}
 		if err != nil {
 			return nil, err
@@ -99,14 +99,15 @@ func (r *run) relocate(ctx context.Context, done *Repaired) (paths []string, err
 	return paths, nil
 }
 
-// movedFrom returns the messages of one mailbox that have moved, with their new places.
-func (r *run) movedFrom(ctx context.Context, path string, rows []ledger.Message) (moved []ledger.Message, err error) {
+// movedFrom returns the messages of one mailbox that have moved, with their new places, and those of an mbox that are gone:
+// these have none any more, since what stands there by now is not theirs.
+func (r *run) movedFrom(ctx context.Context, path string, rows []ledger.Message) (moved, gone []ledger.Message, err error) {
 	mailbox, err := r.openExisting(path, r.account.Name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer mailbox.Close()
 	byID := make(map[store.ID]ledger.Message, len(rows))
@@ -116,14 +117,21 @@ func (r *run) movedFrom(ctx context.Context, path string, rows []ledger.Message)
 	}
 	findings, err := mailbox.Verify(ctx, expect, true)
 	for _, finding := range findings {
-		if finding.Damage == store.Moved {
-			m, at := byID[finding.Message.ID], finding.Found
+		m, at := byID[finding.Message.ID], finding.Found
+		switch {
+		case finding.Damage == store.Moved:
 			m.Mailbox, m.Name, m.Offset, m.Length = at.Path, at.Name, at.Offset, at.Length
 			moved = append(moved, m)
+		case m.Name == "" && m.Offset != nowhere:
+			m.Offset = nowhere
+			gone = append(gone, m)
 		}
 	}
-	return moved, err
+	return moved, gone, err
 }
+
+// nowhere is the offset of a message that is in an mbox no more.
+const nowhere = -1
 
 // findStrays returns whatever lies whole in the account's mailboxes: those at paths, and those of all days. A Maildir that
 // holds any is looked through again when the server has listed its messages: file names tell which is which.

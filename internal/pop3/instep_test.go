@@ -10,9 +10,11 @@ func TestInStep(t *testing.T) {
 	}{
 		"the entry":                      {"+OK 3 120\r\n", true},
 		"with another size, and text":    {"+OK 3 99 octets\r\n", true},
+		"a whole listing":                {"+OK\r\n1 9\r\n3 120\r\n.\r\n", true},
+		"a listing without it":           {"+OK\r\n1 9\r\n.\r\n", false},
 		"a refusal":                      {"-ERR what?\r\n", true},
 		"another message's":              {"+OK 4 120\r\n", false},
-		"no number":                      {"+OK\r\n", false},
+		"no number":                      {"+OK\r\nSubject: x\r\n", false},
 		"an answer to RETR":              {"+OK 120 octets\r\n", false},
 		"the rest of a body":             {"-- \r\nJoe\r\n.\r\n+OK 3 120\r\n", false},
 		"a body that begins like it":     {"+OK 3 120\r\nJoe\r\n.\r\n+OK 3 120\r\n", false},

@@ -177,11 +177,33 @@ func (s *Session) InStep(e Entry) error {
 		if err != nil {
 			return err
 		}
-		if number, _, ok := leadingNumber(text); !ok || number != int64(e.Number) {
+		number, _, ok := leadingNumber(text)
+		if !ok { // perhaps a server that lists all, whatever it is asked for
+			number, err = s.seekEntry(e)
+		}
+		if err != nil {
+			return err
+		}
+		if number != int64(e.Number) {
 			return s.wire.fail(protocolError("the answer to LIST %d is about something else, so replies before it may be, too: %s", e.Number, shown(s.wire.text(text))))
 		}
 	}
 	return s.ready()
+}
+
+// seekEntry reads a whole listing and returns the entry's number, if it is in there.
+func (s *Session) seekEntry(e Entry) (found int64, err error) {
+	err = s.lines(listBudget/lineCost, func(line []byte) error {
+		number, _, ok := leadingNumber(line)
+		if !ok {
+			return protocolError("the answer to LIST %d is about something else, so replies before it may be, too: %s", e.Number, shown(s.wire.text(line)))
+		}
+		if number == int64(e.Number) {
+			found = number
+		}
+		return nil
+	})
+	return found, err
 }
 
 // Reset takes the marks of deletion off all messages (RSET, RFC 1939 section 5).
