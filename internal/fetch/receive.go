@@ -45,6 +45,9 @@ func (r *run) receive(ctx context.Context, session *pop3.Session, drop *maildrop
 	return verdicts.failures, nil
 }
 
+// errNothing is an answer to RETR without a single octet, for a message that has some.
+var errNothing = errors.New("the server sent nothing of it")
+
 // take receives one message, makes sure that it ended where it seemed to, and hands the batch over when it is full.
 func (r *run) take(ctx context.Context, session *pop3.Session, drop *maildrop, index int, in *incoming, d *delivery) error {
 	added, err := d.add(ctx, index, drop.keys[index], in)
@@ -73,6 +76,8 @@ func (r *run) prove(session *pop3.Session, listed pop3.Entry, in *incoming) erro
 		return errOutOfStep
 	case in.octets > listed.Size:
 		return nil
+	case in.octets == 0:
+		return errNothing
 	}
 	return session.InStep(listed)
 }

@@ -36,6 +36,7 @@ func refusalRows() (rows []misbehaviour) {
 	row("DELE is never answered", "delete", on("DELE 3", stallAt(0)), 75, `silent for 2s`, all)
 	rows[len(rows)-1].keys = impatient
 	row("DELE is +OK, but nothing is deleted", "delete", script{keepsMail: true}, 0, ``, all)
+	rows[len(rows)-1].then = (*ordeal).deletedAfterAll
 	for _, q := range []struct {
 		name string
 		a    answer
@@ -54,6 +55,14 @@ func refusalRows() (rows []misbehaviour) {
 		rows[len(rows)-1].keys = impatient
 	}
 	return rows
+}
+
+// deletedAfterAll lets the server do at last what it said it had done. The log tells.
+func (w *ordeal) deletedAfterAll() {
+	w.server.behave(w.good())
+	if o := w.account.Run(w.t, "--once"); o.Code != 0 || !strings.Contains(o.Stderr, "lists messages again whose deletion it had confirmed") {
+		w.t.Errorf("exit code %d\n%s", o.Code, o.Stderr)
+	}
 }
 
 // bodyRows are servers that send odd messages: whatever ends in CRLF.CRLF is one.
