@@ -43,6 +43,11 @@ type Report struct {
 	Sessions      int   // logins
 	Took          time.Duration
 	Err           error // nil, or an *Error
+
+	Held         bool      // nothing was tried, since the account is not to be logged in to before NotBefore
+	NotBefore    time.Time // zero: whenever the schedule says
+	Left         int       // of Skipped: left for later, since they would go over the daily limit
+	LimitedUntil time.Time // with Left: when the daily limit allows more
 }
 
 // MarshalJSON gives the object that --once --json prints.
@@ -83,6 +88,8 @@ type Progress struct {
 	Phase                   Phase
 	Messages, TotalMessages int
 	Bytes, TotalBytes       int64
+	Sessions                int  // logins so far
+	More                    bool // the server lists a part of its mail only: more may follow
 }
 
 // Run fetches the account once and reports. Its result is also in the ledger, for status. When ctx ends, the run stops

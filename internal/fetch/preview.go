@@ -38,6 +38,18 @@ type Inspection struct {
 	Preview      Preview
 }
 
+// CheckLogin logs in, asks for STAT, which some servers refuse although they let one in, and leaves. With a token that is
+// not empty it is the one to log in with. Nothing is changed, here or on the server.
+func (f *Fetcher) CheckLogin(ctx context.Context, account config.Account, token string) error {
+	r := f.newRun(account, nil)
+	r.token = token
+	session, err := r.connect(ctx)
+	if err != nil {
+		return &Error{account.Name, r.doing, err}
+	}
+	return session.Quit()
+}
+
 // Preview logs in and says what a run would do. It changes nothing, here or on the server. Ledger may be nil.
 func (f *Fetcher) Preview(ctx context.Context, account config.Account) (Preview, error) {
 	inspection, err := f.Inspect(ctx, account)

@@ -40,6 +40,7 @@ type run struct {
 	blurred  bool                // messages had other names in later sessions, and were counted in the first only
 	quits    int                 // sessions that ended well
 	plain    bool                // no pipelining any more: replies did not fit the questions
+	token    string              // to log in with, in the place of the account's own
 	barren   int                 // sessions in a row that were lost before any message was stored
 
 	counting bool // before holds
