@@ -51,7 +51,8 @@ func (l *Ledger) Enroll(account, mailbox string) error {
 }
 
 // Finish notes the end of a run at a time: with an empty problem it was a success. settled says that all that was
-// written to the account's mailboxes is in the ledger, see Unsettle; with a success it also ends what Moved began.
+// written to the account's mailboxes is in the ledger, see Unsettle; with a success it also ends what Moved began. A success
+// lifts the account's hold.
 func (l *Ledger) Finish(account string, at time.Time, problem string, settled bool) error {
 	id, err := l.enrolled(account)
 	if err != nil {
@@ -63,12 +64,15 @@ func (l *Ledger) Finish(account string, at time.Time, problem string, settled bo
 				return err
 			}
 		}
-		if problem == "" {
-			_, err = tx.Exec(`UPDATE accounts SET last_attempt = ?1, last_success = ?1, last_error = NULL, failures = 0, not_before = NULL,
-				moved_at = iif(?3, NULL, moved_at) WHERE id = ?2`, at.Unix(), id, settled)
-		} else {
+		if problem != "" {
 			_, err = tx.Exec("UPDATE accounts SET last_attempt = ?1, last_error = ?3, failures = failures + 1 WHERE id = ?2", at.Unix(), id, problem)
+			return err
 		}
+		if _, err := tx.Exec("DELETE FROM holds WHERE account = ?", id); err != nil {
+			return err
+		}
+		_, err = tx.Exec(`UPDATE accounts SET last_attempt = ?1, last_success = ?1, last_error = NULL, failures = 0,
+			moved_at = iif(?3, NULL, moved_at) WHERE id = ?2`, at.Unix(), id, settled)
 		return err
 	})
 }
@@ -80,23 +84,12 @@ type Summary struct {
 	LastSuccess         time.Time
 	LastAttempt         time.Time
 	LastError           string    // of the last run, "" when it went well
-	NotBefore           time.Time // see Postpone
+	NotBefore           time.Time // until when Hold holds
+	Hold                Hold      // zero when there is none; its time may have passed
 	ConsecutiveFailures int
 	PendingDelete       int // the server was asked, or is to be asked, to delete them, and has not confirmed it
 	HeldBack            int // not deleted on the server though due, since the copy here is not as it was stored
 	SetAside            int // given up on until someone looks
-}
-
-// Postpone notes that the account is not to be logged in to before a time, until a run of it succeeds.
-func (l *Ledger) Postpone(account string, until time.Time) error {
-	id, err := l.enrolled(account)
-	if err != nil {
-		return err
-	}
-	return l.change("noting when to log in again", func(tx *sql.Tx) error {
-		_, err := tx.Exec("UPDATE accounts SET not_before = ? WHERE id = ?", until.Add(time.Second-1).Unix(), id) // no part of a second too early
-		return err
-	})
 }
 
 // LastAttempt returns when the last run of the account ended; zero when none ever did.
@@ -112,22 +105,27 @@ func (l *Ledger) LastAttempt(account string) (time.Time, error) {
 // Summary returns the account's figures; all zero for an account the ledger has never heard of.
 func (l *Ledger) Summary(account string) (Summary, error) {
 	var s Summary
-	var success, attempt, notBefore sql.NullInt64
+	var success, attempt sql.NullInt64
 	var problem sql.NullString
 	err := l.db.QueryRow(`
-		SELECT last_success, last_attempt, last_error, failures, not_before,
+		SELECT last_success, last_attempt, last_error, failures,
 			(SELECT count(*) FROM messages WHERE account = accounts.id AND mailbox IS NOT NULL),
 			(SELECT coalesce(sum(size), 0) FROM messages WHERE account = accounts.id AND mailbox IS NOT NULL),
 			(SELECT count(*) FROM messages WHERE account = accounts.id AND deletion = 1),
 			(SELECT count(*) FROM messages WHERE account = accounts.id AND deletion = 4),
 			(SELECT count(*) FROM failures WHERE account = accounts.id AND next_at IS NULL)
 		FROM accounts WHERE name = ?`, account).
-		Scan(&success, &attempt, &problem, &s.ConsecutiveFailures, &notBefore, &s.Messages, &s.Bytes, &s.PendingDelete, &s.HeldBack, &s.SetAside)
+		Scan(&success, &attempt, &problem, &s.ConsecutiveFailures, &s.Messages, &s.Bytes, &s.PendingDelete, &s.HeldBack, &s.SetAside)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Summary{}, nil
 	}
-	s.LastSuccess, s.LastAttempt, s.LastError, s.NotBefore = moment(success), moment(attempt), problem.String, moment(notBefore)
-	return s, l.fail("reading the account's figures", err)
+	if err != nil {
+		return s, l.fail("reading the account's figures", err)
+	}
+	s.LastSuccess, s.LastAttempt, s.LastError = moment(success), moment(attempt), problem.String
+	s.Hold, err = l.Hold(account)
+	s.NotBefore = s.Hold.Until
+	return s, err
 }
 
 func moment(seconds sql.NullInt64) time.Time {

@@ -17,7 +17,7 @@ func (l *Ledger) HasBaseline(account string) (bool, error) {
 }
 
 // SetBaseline takes keys as already had, at a time: they are known from now on and never fetched, for access:
-// from-now-on. Keys that are known already stay as they are.
+// from-now-on, nor counted as failed or underway. Keys that are known already stay as they are.
 func (l *Ledger) SetBaseline(account string, at time.Time, keys []Key) error {
 	id, err := l.enrolled(account)
 	if err != nil {
@@ -33,6 +33,9 @@ func (l *Ledger) SetBaseline(account string, at time.Time, keys []Key) error {
 			if _, err := insert.Exec(id, key.UID, key.ListedSize, key.Occurrence, at.Unix()); err != nil {
 				return err
 			}
+		}
+		if err := forgetKnown(tx, id); err != nil {
+			return err
 		}
 		_, err = tx.Exec("UPDATE accounts SET baseline_at = ? WHERE id = ?", at.Unix(), id)
 		return err

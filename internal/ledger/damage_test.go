@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/popfetchd/popfetchd/internal/ledger"
 )
@@ -25,6 +26,8 @@ func sound(t testing.TB) []byte {
 	ok(t, l.Fail("gmail", []ledger.Failure{{Key: ledger.Key{UID: "failed"}, Reason: ledger.Refused}}))
 	_, err := l.Intend("gmail", ledger.Intent{Path: "/mail/box", Messages: batchOf(1)})
 	ok(t, err)
+	ok(t, l.SetHold("gmail", ledger.Hold{Reason: ledger.OverQuota, Since: time.Unix(1_790_000_000, 0), Until: time.Unix(1_790_003_600, 0), Times: 1, Problem: "exceeded"}))
+	ok(t, l.AddTraffic("gmail", time.Unix(1_790_000_000, 0), 1_000_000))
 	ok(t, l.Close())
 	data, err := os.ReadFile(path)
 	ok(t, err)
@@ -193,10 +196,10 @@ func TestForeign(t *testing.T) {
 func TestNewerVersion(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	ok(t, os.WriteFile(path, sound(t), 0o600))
-	execute(t, path, "PRAGMA user_version = 3")
+	execute(t, path, "PRAGMA user_version = 4")
 	_, err := ledger.Open(path)
 	checkHelpful(t, "a newer version", path, err)
-	if err == nil || errors.Is(err, ledger.ErrDamaged) || !strings.Contains(err.Error(), "written by a newer popfetchd (schema 3, this one knows 2)") {
+	if err == nil || errors.Is(err, ledger.ErrDamaged) || !strings.Contains(err.Error(), "written by a newer popfetchd (schema 4, this one knows 3)") {
 		t.Errorf("a newer version: %v", err)
 	}
 	execute(t, path, "PRAGMA user_version = 0")

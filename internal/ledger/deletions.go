@@ -13,21 +13,7 @@ func (l *Ledger) Deletions(account string, state Deletion) ([]Key, error) {
 	if id == 0 || err != nil {
 		return nil, err
 	}
-	const op = "reading the deletions that are not confirmed"
-	rows, err := l.db.Query(query, id)
-	if err != nil {
-		return nil, l.fail(op, err)
-	}
-	defer rows.Close()
-	var keys []Key
-	for rows.Next() {
-		var key Key
-		if err := rows.Scan(&key.UID, &key.ListedSize, &key.Occurrence); err != nil {
-			return nil, l.fail(op, err)
-		}
-		keys = append(keys, key)
-	}
-	return keys, l.fail(op, rows.Err())
+	return l.keys("reading the deletions that are not confirmed", query, id)
 }
 
 // SetDeletion moves stored messages to another state of deletion, in one transaction.

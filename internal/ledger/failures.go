@@ -38,22 +38,35 @@ func (l *Ledger) Forget(account string, keys []Key) error {
 		return err
 	}
 	return l.change("forgetting failures", func(tx *sql.Tx) error {
-		for _, key := range keys {
-			if _, err := tx.Exec("DELETE FROM failures WHERE account = ? AND uid = ? AND listed_size = ? AND occurrence = ?",
-				id, key.UID, key.ListedSize, key.Occurrence); err != nil {
-				return err
-			}
-		}
-		return nil
+		return eachKey(tx, "DELETE FROM failures WHERE account = ? AND uid = ? AND listed_size = ? AND occurrence = ?", id, keys)
 	})
 }
 
-// forgetKnown removes the failures of messages that are known by now. There are few failures, so they are held against
-// messages, not these against them.
+// eachKey runs a statement for each key, whose parameters are the account and the three parts of the key.
+func eachKey(tx *sql.Tx, statement string, account int64, keys []Key) error {
+	each, err := tx.Prepare(statement)
+	if err != nil {
+		return err
+	}
+	defer each.Close()
+	for _, key := range keys {
+		if _, err := each.Exec(account, key.UID, key.ListedSize, key.Occurrence); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetKnown takes messages that are known by now out of failures and underway. There are few in these, so they are held
+// against messages, not messages against them.
 func forgetKnown(tx *sql.Tx, account int64) error {
-	_, err := tx.Exec(`DELETE FROM failures WHERE account = ?1 AND EXISTS (SELECT 1 FROM messages WHERE account = ?1
-		AND uid = failures.uid AND listed_size = failures.listed_size AND occurrence = failures.occurrence)`, account)
-	return err
+	for _, table := range [...]string{"failures", "underway"} {
+		if _, err := tx.Exec(`DELETE FROM `+table+` AS waiting WHERE account = ?1 AND EXISTS (SELECT 1 FROM messages WHERE account = ?1
+			AND uid = waiting.uid AND listed_size = waiting.listed_size AND occurrence = waiting.occurrence)`, account); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Retry takes messages that failed up again, as if they never had: all of the account, or those with these UIDs. It

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,7 +122,7 @@ func TestBusy(t *testing.T) {
 	for _, begin := range []string{"BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"} {
 		release := hold(t, path, begin)
 		checkBusy(t, begin, l.Enroll("gmail", "/mail"))
-		if s, err := l.Summary("gmail"); err != nil || s != (Summary{}) {
+		if s, err := l.Summary("gmail"); err != nil || !reflect.DeepEqual(s, Summary{}) {
 			t.Errorf("Summary: %+v, %v", s, err)
 		}
 		reader, err := OpenReadOnly(path)

@@ -118,7 +118,7 @@ var statements = []string{
 	"PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(FULL)", "PRAGMA wal_checkpoint(RESTART)", "PRAGMA wal_checkpoint(TRUNCATE)",
 	"PRAGMA journal_size_limit = 0", "PRAGMA journal_mode = WAL", "PRAGMA journal_mode = DELETE", "PRAGMA locking_mode = EXCLUSIVE",
 	"VACUUM", "REINDEX", "ANALYZE", "PRAGMA optimize", "PRAGMA integrity_check",
-	"CREATE TABLE notes (text)", "DROP TABLE notes", "UPDATE accounts SET last_error = NULL",
+	"CREATE TABLE remarks (text)", "DROP TABLE remarks", "UPDATE accounts SET last_error = NULL",
 }
 
 // neighbour runs statements on a ledger, a line of input each, and prints how each went. It tries again what finds a lock,

@@ -151,7 +151,7 @@ func TestUnknownAccountIsEmptyToReadersAndAnErrorToWriters(t *testing.T) {
 	}
 	summary, err := l.Summary("isp")
 	ok(t, err)
-	if summary != (ledger.Summary{}) {
+	if !reflect.DeepEqual(summary, ledger.Summary{}) {
 		t.Errorf("summary %+v", summary)
 	}
 	_, intendErr := l.Intend("isp", ledger.Intent{})

@@ -115,6 +115,7 @@ func (m model) differs(l *ledger.Ledger, accounts []string, extra []ledger.Key) 
 		}
 		c.account(l, name, a)
 		c.messages(l, name, a)
+		c.version3(l, name, a)
 		c.states(l, name, a, append(slices.Clone(extra), slices.Collect(maps.Keys(a.messages))...))
 	}
 	for _, path := range []string{"/mail/box", "/mail/\xff", "/mail/none"} {
@@ -161,6 +162,28 @@ func (c *comparison) messages(l *ledger.Ledger, name string, a *account) {
 		slices.SortFunc(keys, compareKeys)
 		c.same(fmt.Sprintf("Deletions in state %d", state), keys, err, a.deletions(state))
 	}
+}
+
+// version3 asks for what came with schema version 3.
+func (c *comparison) version3(l *ledger.Ledger, name string, a *account) {
+	hold, err := l.Hold(name)
+	c.same("Hold", hold, err, a.runs.Hold)
+	for _, since := range []time.Time{{}, time.Unix(1_790_000_000-86_400, 0), time.Unix(1_790_000_000+86_500, 5)} {
+		traffic, err := l.Traffic(name, since)
+		c.same("Traffic since "+since.String(), traffic, err, a.trafficSince(since))
+	}
+	underway, err := l.Underway(name)
+	c.same("Underway", underway, err, slices.SortedFunc(maps.Keys(a.underway), compareKeys))
+	for _, note := range noteNames {
+		at, err := l.Note(name, note)
+		c.same("Note "+note, at, err, a.notes[note])
+	}
+	uids := []string{"none"}
+	for key := range a.messages {
+		uids = append(uids, key.UID)
+	}
+	found, err := l.ByUID(name, uids)
+	c.same("ByUID", found, err, a.byUID())
 }
 
 // states asks for keys by States, and for the rows with them.

@@ -70,7 +70,8 @@ type Failure struct {
 }
 
 // Commit records messages that are durable in their mailboxes, in one transaction: their rows are written, the
-// intent (0 is none), strays at their places, and failures of messages that are known by now removed.
+// intent (0 is none), strays at their places, and failures of messages that are known by now removed; none of these is
+// underway any more.
 func (l *Ledger) Commit(account string, messages []Message, intent int64) error {
 	id, err := l.enrolled(account)
 	if err != nil {

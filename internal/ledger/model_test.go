@@ -20,11 +20,15 @@ type account struct {
 	intents         map[int64]ledger.Intent
 	unsettled       map[string]bool
 	baseline, moved bool
-	runs            ledger.Summary // only the fields about runs
+	runs            ledger.Summary  // only the fields about runs
+	traffic         map[int64]int64 // Unix seconds to octets
+	underway        map[ledger.Key]bool
+	notes           map[string]time.Time
 }
 
 func newAccount() *account {
-	return &account{messages: map[ledger.Key]ledger.Message{}, failures: map[ledger.Key]ledger.Failure{}, intents: map[int64]ledger.Intent{}, unsettled: map[string]bool{}}
+	return &account{messages: map[ledger.Key]ledger.Message{}, failures: map[ledger.Key]ledger.Failure{}, intents: map[int64]ledger.Intent{}, unsettled: map[string]bool{},
+		traffic: map[int64]int64{}, underway: map[ledger.Key]bool{}, notes: map[string]time.Time{}}
 }
 
 func (m model) clone() model {
@@ -32,6 +36,7 @@ func (m model) clone() model {
 	for name, a := range m {
 		b := *a
 		b.messages, b.failures, b.intents, b.unsettled = maps.Clone(a.messages), maps.Clone(a.failures), maps.Clone(a.intents), maps.Clone(a.unsettled)
+		b.traffic, b.underway, b.notes = maps.Clone(a.traffic), maps.Clone(a.underway), maps.Clone(a.notes)
 		b.strays = slices.Clone(a.strays)
 		other[name] = &b
 	}
@@ -92,9 +97,13 @@ func (m model) take(s step) (number int64, refused bool) {
 // needsAccount tells whether the step is an error for an account that is not enrolled: there is something to write.
 func (s step) needsAccount() bool {
 	switch s.Method {
-	case "Retry", "Settle":
+	case "Retry", "Settle", "Lift":
 		return false
-	case "SetDeletion", "Forget", "Rekey", "Redate":
+	case "SetHold":
+		return !s.Hold.IsZero()
+	case "AddTraffic":
+		return s.Number != 0
+	case "SetDeletion", "Forget", "Rekey", "Redate", "SetUnderway", "Arrived":
 		return len(s.Keys) > 0
 	case "Relocate":
 		return len(s.Messages) > 0
@@ -114,6 +123,7 @@ func (a *account) note(s step) {
 				a.messages[key] = ledger.Message{Key: key, StoredAt: s.At}
 			}
 		}
+		a.forgetKnown()
 	case "SetDeletion":
 		for _, key := range s.Keys {
 			if message := a.messages[key]; message.Mailbox != "" {
@@ -140,13 +150,70 @@ func (a *account) note(s step) {
 		a.unsettled[s.Text] = true
 	case "Settle":
 		clear(a.unsettled)
-	case "Postpone":
-		a.runs.NotBefore = s.At
 	case "Finish":
 		a.finish(s)
 	default:
+		a.note3(s)
+	}
+}
+
+// note3 is note for the methods that came with schema version 3.
+func (a *account) note3(s step) {
+	switch s.Method {
+	case "Postpone":
+		a.runs.Hold, a.runs.NotBefore = ledger.Hold{Reason: ledger.LoginRefused, Since: s.At, Until: s.At, Times: 1}, s.At
+	case "SetHold":
+		a.runs.Hold, a.runs.NotBefore = s.Hold, s.Hold.Until
+	case "Lift":
+		a.runs.Hold, a.runs.NotBefore = ledger.Hold{}, time.Time{}
+	case "AddTraffic":
+		a.addTraffic(s.At, s.Number)
+	case "SetUnderway":
+		for _, key := range s.Keys {
+			a.underway[key] = true
+		}
+		a.forgetKnown()
+	case "Arrived":
+		for _, key := range s.Keys {
+			delete(a.underway, key)
+		}
+	case "SetNote":
+		a.notes[s.Text] = s.At
+	default:
 		panic("no method " + s.Method)
 	}
+}
+
+func (a *account) addTraffic(at time.Time, octets int64) {
+	if octets == 0 {
+		return
+	}
+	maps.DeleteFunc(a.traffic, func(end, _ int64) bool { return max(end-at.Unix(), at.Unix()-end) > 25*60*60 })
+	a.traffic[at.Truncate(5*time.Minute).Add(5*time.Minute).Unix()] += octets
+}
+
+// trafficSince is what Traffic should return.
+func (a *account) trafficSince(since time.Time) []ledger.Traffic {
+	var traffic []ledger.Traffic
+	for _, end := range slices.Sorted(maps.Keys(a.traffic)) {
+		if at := time.Unix(end, 0); end > since.Unix() && !at.After(since.Add(48*time.Hour)) {
+			traffic = append(traffic, ledger.Traffic{At: at, Octets: a.traffic[end]})
+		}
+	}
+	return traffic
+}
+
+// byUID is what ByUID should return when asked for all UIDs.
+func (a *account) byUID() map[string]ledger.Key {
+	found := map[string]ledger.Key{}
+	for key, message := range a.messages {
+		other, had := found[key.UID]
+		stored, otherStored := message.Mailbox != "", a.messages[other].Mailbox != ""
+		if !had || stored && !otherStored || stored == otherStored && compareKeys(key, other) < 0 {
+			found[key.UID] = key
+		}
+	}
+	return found
 }
 
 func (a *account) finish(s step) {
@@ -159,6 +226,7 @@ func (a *account) finish(s step) {
 		return
 	}
 	a.runs.LastSuccess, a.runs.ConsecutiveFailures, a.runs.NotBefore = s.At, 0, time.Time{}
+	a.runs.Hold = ledger.Hold{}
 	a.moved = a.moved && !s.Settled
 }
 
@@ -196,6 +264,7 @@ func (m model) nextIntent() int64 {
 
 func (a *account) forgetKnown() {
 	maps.DeleteFunc(a.failures, func(key ledger.Key, _ ledger.Failure) bool { _, known := a.messages[key]; return known })
+	maps.DeleteFunc(a.underway, func(key ledger.Key, _ bool) bool { _, known := a.messages[key]; return known })
 }
 
 // rekey goes through the keys one by one, and changes nothing when a new one is known.

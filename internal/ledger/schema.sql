@@ -1,4 +1,4 @@
--- The ledger of popfetchd, schema version 2. docs/formats.md explains every table for readers with sqlite3.
+-- The ledger of popfetchd, schema version 3. docs/formats.md explains every table for readers with sqlite3.
 
 CREATE TABLE accounts (
 	id            INTEGER PRIMARY KEY,
@@ -8,7 +8,6 @@ CREATE TABLE accounts (
 	last_success  INTEGER,                     -- end of the last run without an error
 	last_error    TEXT,                        -- of the last run; NULL when it went well
 	failures      INTEGER NOT NULL DEFAULT 0,  -- consecutive runs that failed
-	not_before    INTEGER,                     -- the daemon does not log in again before: the last login was refused
 	moved_at      INTEGER                      -- when the server gave all messages new UIDs; NULL once every one is known by its new one
 ) STRICT;
 
@@ -81,6 +80,43 @@ CREATE TABLE unsettled (
 	account INTEGER NOT NULL REFERENCES accounts (id),
 	path    TEXT    NOT NULL,
 	PRIMARY KEY (account, path)
+) STRICT, WITHOUT ROWID;
+
+-- Accounts that are not to be logged in to for now. A row whose time has passed holds nothing back.
+CREATE TABLE holds (
+	account INTEGER PRIMARY KEY REFERENCES accounts (id),
+	reason  TEXT    NOT NULL,                  -- refused, sign-in, over quota, daily limit
+	since   INTEGER NOT NULL,
+	until   INTEGER,                           -- NULL: until what it logs in with changes
+	times   INTEGER NOT NULL,                  -- how often in a row for this reason
+	mark    BLOB,                              -- salted hash of what it logs in with; it holds no longer when that has changed
+	salt    BLOB,                              -- of mark
+	problem TEXT    NOT NULL                   -- what was wrong
+) STRICT;
+
+-- What was received lately, for daily_limit. Each row counts five minutes.
+CREATE TABLE traffic (
+	account INTEGER NOT NULL REFERENCES accounts (id),
+	at      INTEGER NOT NULL,                  -- end of the five minutes
+	octets  INTEGER NOT NULL,
+	PRIMARY KEY (account, at)
+) STRICT, WITHOUT ROWID;
+
+-- Messages that a server was asked for and that are not stored: it may hide them from now on.
+CREATE TABLE underway (
+	account     INTEGER NOT NULL REFERENCES accounts (id),
+	uid         TEXT    NOT NULL,
+	listed_size INTEGER NOT NULL,
+	occurrence  INTEGER NOT NULL,
+	PRIMARY KEY (account, uid, listed_size, occurrence)
+) STRICT, WITHOUT ROWID;
+
+-- When something last happened to an account, by name.
+CREATE TABLE notes (
+	account INTEGER NOT NULL REFERENCES accounts (id),
+	name    TEXT    NOT NULL,
+	at      INTEGER NOT NULL,
+	PRIMARY KEY (account, name)
 ) STRICT, WITHOUT ROWID;
 
 -- For people: one line a stored message.

@@ -18,11 +18,12 @@ type step struct {
 	Failures        []ledger.Failure
 	UIDs            []string
 	Intent          ledger.Intent
-	Number          int64 // of an intent
+	Number          int64 // of an intent, or octets received
 	Deletion        ledger.Deletion
 	At              time.Time
-	Text            string // a path, or what was wrong with a run
+	Text            string // a path, the name of a note, or what was wrong with a run
 	Settled         bool
+	Hold            ledger.Hold
 }
 
 // do calls the method; number is what Intend or Retry return.
@@ -63,6 +64,18 @@ func (s step) do(l *ledger.Ledger) (number int64, err error) {
 		return 0, l.Settle(s.Account)
 	case "Postpone":
 		return 0, l.Postpone(s.Account, s.At)
+	case "SetHold":
+		return 0, l.SetHold(s.Account, s.Hold)
+	case "Lift":
+		return 0, l.Lift(s.Account)
+	case "AddTraffic":
+		return 0, l.AddTraffic(s.Account, s.At, s.Number)
+	case "SetUnderway":
+		return 0, l.SetUnderway(s.Account, s.Keys)
+	case "Arrived":
+		return 0, l.Arrived(s.Account, s.Keys)
+	case "SetNote":
+		return 0, l.SetNote(s.Account, s.Text, s.At)
 	case "Finish":
 		return 0, l.Finish(s.Account, s.At, s.Text, s.Settled)
 	}
@@ -119,6 +132,24 @@ var draws = map[string]func(t *rapid.T, m model, s *step){
 	},
 	"Settle":   func(*rapid.T, model, *step) {},
 	"Postpone": func(t *rapid.T, _ model, s *step) { s.At = drawTime(t) },
+	"SetHold":  func(t *rapid.T, _ model, s *step) { s.Hold = drawHold(t) },
+	"Lift":     func(*rapid.T, model, *step) {},
+	"AddTraffic": func(t *rapid.T, m model, s *step) {
+		s.At, s.Number = drawHour(t), rapid.Int64Range(-1<<20, 1<<40).Draw(t, "octets")
+	},
+	"SetUnderway": func(t *rapid.T, m model, s *step) { s.Keys = drawKeys(t, m, s.Account) },
+	"Arrived": func(t *rapid.T, m model, s *step) {
+		s.Keys = drawKeys(t, m, s.Account)
+		if a := m[s.Account]; a != nil {
+			s.Keys = append(s.Keys, slices.SortedFunc(maps.Keys(a.underway), compareKeys)[:len(a.underway)/2]...)
+		}
+	},
+	"SetNote": func(t *rapid.T, _ model, s *step) {
+		s.Text = rapid.SampledFrom(noteNames).Draw(t, "note")
+		if rapid.Bool().Draw(t, "set") {
+			s.At = drawTime(t)
+		}
+	},
 	"Finish": func(t *rapid.T, _ model, s *step) {
 		s.At, s.Settled = drawTime(t), rapid.Bool().Draw(t, "settled")
 		s.Text = rapid.SampledFrom([]string{"", "login refused"}).Draw(t, "problem")
@@ -175,6 +206,29 @@ func drawKeys(t *rapid.T, m model, name string) []ledger.Key {
 
 func drawTime(t *rapid.T) time.Time {
 	return time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "time"), 0)
+}
+
+// drawHour draws a time from two days, close enough to others for what was received to meet within five minutes.
+func drawHour(t *rapid.T) time.Time {
+	return time.Unix(1_790_000_000+100*rapid.Int64Range(0, 1728).Draw(t, "hour"), rapid.Int64Range(0, 999_999_999).Draw(t, "nanoseconds"))
+}
+
+var noteNames = []string{"repopped", "", "\xff"}
+
+// drawHold draws a hold, or now and then none.
+func drawHold(t *rapid.T) ledger.Hold {
+	h := ledger.Hold{Reason: rapid.SampledFrom([]ledger.HoldReason{"", ledger.LoginRefused, ledger.SignIn, ledger.OverQuota, ledger.DailyLimit}).Draw(t, "reason")}
+	if h.IsZero() {
+		return h
+	}
+	h.Since, h.Times, h.Problem = drawTime(t), rapid.IntRange(1, 9).Draw(t, "times"), rapid.String().Draw(t, "problem")
+	if rapid.Bool().Draw(t, "for a time") {
+		h.Until = drawTime(t)
+	}
+	if rapid.Bool().Draw(t, "marked") {
+		h.Mark, h.Salt = rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "mark"), rapid.SliceOfN(rapid.Byte(), 1, 16).Draw(t, "salt")
+	}
+	return h
 }
 
 func drawDeletion(t *rapid.T) ledger.Deletion {

@@ -11,6 +11,11 @@ import (
 //go:embed upgrade1.sql
 var upgrade1 string
 
+// upgrade2 brings one of version 2 to version 3: accounts can be held, and there are traffic, underway and notes.
+//
+//go:embed upgrade2.sql
+var upgrade2 string
+
 // upgrade brings an older ledger up to schemaVersion, in one transaction. It looks once more inside it: another process
 // may have been faster.
 func upgrade(db *sql.DB) error {
@@ -23,7 +28,12 @@ func upgrade(db *sql.DB) error {
 	if err := tx.QueryRow("PRAGMA user_version").Scan(&version); err != nil || version >= schemaVersion {
 		return err
 	}
-	if _, err := tx.Exec(fmt.Sprintf("%s; PRAGMA user_version=%d", upgrade1, schemaVersion)); err != nil {
+	for _, step := range []string{upgrade1, upgrade2}[version-1:] {
+		if _, err := tx.Exec(step); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(fmt.Sprintf("PRAGMA user_version=%d", schemaVersion)); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -14,18 +14,25 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/popfetchd/popfetchd/internal/ledger"
 )
 
-// schema1 is the schema as version 1 had it.
-//
+// schemas are those that older versions had, version 1 first.
+var schemas = [...]string{schema1, schema2}
+
 //go:embed testdata/schema1.sql
 var schema1 string
 
-// rows1 fills every table of a ledger of version 1.
+//go:embed testdata/schema2.sql
+var schema2 string
+
+// rows1 fills every table that a ledger of version 1 has.
 const rows1 = `
-INSERT INTO accounts VALUES (1, 'gmail', NULL, 1790000100, 1790000000, 'login refused', 3, 1790003600), (2, 'isp', 1780000000, NULL, NULL, NULL, 0, NULL);
+INSERT INTO accounts (id, name, baseline_at, last_attempt, last_success, last_error, failures, not_before) VALUES
+	(1, 'gmail', NULL, 1790000100, 1790000000, 'login refused', 3, 4102444800), (2, 'isp', 1780000000, NULL, NULL, NULL, 0, NULL),
+	(3, 'past', NULL, 1500000000, NULL, 'login refused', 1, 1500003600), (4, 'never ran', NULL, NULL, NULL, NULL, 0, 4102444801);
 INSERT INTO mailboxes VALUES (1, '/mail/gmail'), (2, '/mail/box');
 INSERT INTO messages VALUES
 	(1, 'a', 100, 0, 1, 'one', NULL, NULL, 90, zeroblob(32), 1790000000, 0),
@@ -40,27 +47,43 @@ WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 300)
 	INSERT INTO messages SELECT 1, 'many ' || i, i, 0, 1, 'many ' || i, NULL, NULL, i, zeroblob(32), 1790000000, i % 4 FROM n;
 `
 
-// version1 makes a ledger of version 1 at path, with rows in all tables.
-func version1(t *testing.T, path string) {
+// rows2 are rows that only version 2 can have.
+const rows2 = `
+UPDATE accounts SET moved_at = 1790000200 WHERE id = 2;
+UPDATE messages SET deletion = 4 WHERE uid = 'many 7';
+INSERT INTO strays VALUES (2, 2, '', 700, 10, 5, 6, zeroblob(32));
+`
+
+// makeOlder makes a ledger of an older version at path, with rows in all tables.
+func makeOlder(t *testing.T, path string, version int) {
 	t.Helper()
-	execute(t, path, "PRAGMA journal_mode = WAL; BEGIN;"+schema1+rows1+"PRAGMA application_id = 0x506f5066; PRAGMA user_version = 1; COMMIT")
+	rows := rows1
+	if version > 1 {
+		rows += rows2
+	}
+	execute(t, path, fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN; %s %s PRAGMA application_id = 0x506f5066; PRAGMA user_version = %d; COMMIT", schemas[version-1], rows, version))
 }
 
-// dump returns all rows that a ledger of version 1 can have, a table or view each.
-func dump(t *testing.T, path string) map[string][]string {
+// dump returns all rows that a ledger of an older version can have, a table or view each, but for what became holds.
+func dump(t *testing.T, path string, version int) map[string][]string {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path)
 	ok(t, err)
 	defer db.Close()
-	rows := map[string][]string{}
-	for table, columns := range map[string]string{
-		"accounts":  "id, name, baseline_at, last_attempt, last_success, last_error, failures, not_before",
+	tables := map[string]string{
+		"accounts":  "id, name, baseline_at, last_attempt, last_success, last_error, failures",
 		"mailboxes": "id, path", "unsettled": "account, path",
 		"messages": `account, hex(uid), listed_size, occurrence, mailbox, name, "offset", length, size, hex(sha256), stored_at, deletion`,
 		"failures": "account, uid, listed_size, occurrence, reason, attempts, error, next_at",
 		"intents":  `id, account, path, "offset", length, hex(sha256), spool, messages`,
 		"mail":     `account, hex(uid), mailbox, name, "offset", length, size, sha256, stored_utc, on_server`,
-	} {
+	}
+	if version > 1 {
+		tables["accounts"] += ", moved_at"
+		tables["strays"] = `account, mailbox, name, "offset", length, size, listed_size, hex(sha256)`
+	}
+	rows := map[string][]string{}
+	for table, columns := range tables {
 		rows[table] = column(t, db, "SELECT json_array("+columns+") FROM "+table+" ORDER BY 1")
 		if len(rows[table]) == 0 {
 			t.Fatalf("there are no rows in %s", table)
@@ -69,18 +92,41 @@ func dump(t *testing.T, path string) map[string][]string {
 	return rows
 }
 
-// TestUpgrade: a ledger of version 1 is brought up to date when it is opened for writing, and nothing in it changes.
-func TestUpgrade(t *testing.T) {
+// eachVersion runs a test for each older version.
+func eachVersion(t *testing.T, test func(t *testing.T, version int)) {
 	t.Parallel()
+	for i := range schemas {
+		t.Run(fmt.Sprint("version ", i+1), func(t *testing.T) {
+			t.Parallel()
+			test(t, i+1)
+		})
+	}
+}
+
+// TestUpgrade: a ledger of an older version is brought up to date when it is opened for writing, and nothing in it changes.
+func TestUpgrade(t *testing.T) {
+	eachVersion(t, testUpgrade)
+}
+
+func testUpgrade(t *testing.T, version int) {
 	path := filepath.Join(t.TempDir(), "ledger.db")
-	version1(t, path)
-	before, fresh := dump(t, path), freshOutline(t)
+	makeOlder(t, path, version)
+	before, fresh := dump(t, path, version), freshOutline(t)
 	checkOlder(t, path)
 	l := open(t, path)
-	checkUpgraded(t, path, before, fresh)
+	checkUpgraded(t, path, version, before, fresh)
+	checkNew(t, l)
+	ok(t, l.Close())
+	ok(t, open(t, path).Close())
+	checkReadable(t, path)
+}
+
+// checkNew does with an upgraded ledger what older versions could not do.
+func checkNew(t *testing.T, l *ledger.Ledger) {
+	t.Helper()
 	held := []ledger.Key{{UID: "a", ListedSize: 100, Occurrence: 1}}
 	ok(t, l.SetDeletion("gmail", held, ledger.Held))
-	if keys, err := l.Deletions("gmail", ledger.Held); err != nil || !slices.Equal(keys, held) {
+	if keys, err := l.Deletions("gmail", ledger.Held); err != nil || !slices.Contains(keys, held[0]) {
 		t.Errorf("held back: %v, %v", keys, err)
 	}
 	strays := []ledger.Message{{Mailbox: "/mail/box", Offset: 290, Length: 10, Size: 5}}
@@ -91,16 +137,32 @@ func TestUpgrade(t *testing.T) {
 	if states, err := l.States("gmail", []ledger.Key{{UID: "\xff\x00\xfe", ListedSize: 7}}); err != nil || states[0].Deletion != ledger.Deleted {
 		t.Errorf("states: %+v, %v", states, err)
 	}
-	ok(t, l.Close())
-	ok(t, open(t, path).Close())
-	checkReadable(t, path)
+	for account, want := range map[string]ledger.Hold{
+		"gmail":     {Reason: ledger.LoginRefused, Since: time.Unix(1790000100, 0), Until: time.Unix(4102444800, 0), Times: 1, Problem: "login refused"},
+		"never ran": {Reason: ledger.LoginRefused, Until: time.Unix(4102444801, 0), Times: 1},
+		"past":      {}, "isp": {},
+	} {
+		hold, err := l.Hold(account)
+		if account == "never ran" {
+			hold.Since = time.Time{} // when it was upgraded
+		}
+		if err != nil || !reflect.DeepEqual(hold, want) {
+			t.Errorf("account %s is held by %+v, %v; want %+v", account, hold, err, want)
+		}
+	}
+	ok(t, l.SetUnderway("gmail", []ledger.Key{{UID: "new"}, {UID: "many 1", ListedSize: 1}}))
+	if keys, err := l.Underway("gmail"); err != nil || !slices.Equal(keys, []ledger.Key{{UID: "new"}}) {
+		t.Errorf("underway: %v, %v", keys, err)
+	}
+	ok(t, l.AddTraffic("gmail", time.Unix(1790000100, 0), 7))
+	ok(t, l.SetNote("gmail", "name", time.Unix(1790000100, 0)))
 }
 
-// checkOlder wants a ledger of version 1 to be refused for reading, with the way out.
+// checkOlder wants a ledger of an older version to be refused for reading, with the way out.
 func checkOlder(t *testing.T, path string) {
 	t.Helper()
 	_, err := ledger.OpenReadOnly(path)
-	checkHelpful(t, "version 1", path, err)
+	checkHelpful(t, "an older version", path, err)
 	if !strings.Contains(err.Error(), "written by an older popfetchd; the next run brings it up to date") || errors.Is(err, ledger.ErrDamaged) {
 		t.Errorf("read-only: %v", err)
 	}
@@ -117,9 +179,9 @@ func checkReadable(t *testing.T, path string) {
 }
 
 // checkUpgraded wants the rows of before, and the outline of a fresh ledger.
-func checkUpgraded(t *testing.T, path string, before map[string][]string, fresh []string) {
+func checkUpgraded(t *testing.T, path string, version int, before map[string][]string, fresh []string) {
 	t.Helper()
-	if after := dump(t, path); !reflect.DeepEqual(after, before) {
+	if after := dump(t, path, version); !reflect.DeepEqual(after, before) {
 		t.Errorf("the rows were\n%q\nand are\n%q", before, after)
 	}
 	if got := outline(t, path); !slices.Equal(got, fresh) {
@@ -151,9 +213,12 @@ func outline(t *testing.T, path string) []string {
 
 // TestUpgradeByMany: processes that find an old ledger at the same time upgrade it once between them.
 func TestUpgradeByMany(t *testing.T) {
-	t.Parallel()
+	eachVersion(t, testUpgradeByMany)
+}
+
+func testUpgradeByMany(t *testing.T, version int) {
 	path := filepath.Join(t.TempDir(), "ledger.db")
-	version1(t, path)
+	makeOlder(t, path, version)
 	var openers sync.WaitGroup
 	for _, account := range []string{"x", "y", "z"} {
 		command, output := committer(t, path, account, 0, 1)
@@ -178,11 +243,14 @@ func TestUpgradeByMany(t *testing.T) {
 // TestUpgradeCutShort cuts the upgrade off at every place of the -wal file, which is what a kill or a power cut leaves:
 // the ledger is of the one version or the other, whole, and the next Open finishes the work.
 func TestUpgradeCutShort(t *testing.T) {
-	t.Parallel()
+	eachVersion(t, testUpgradeCutShort)
+}
+
+func testUpgradeCutShort(t *testing.T, version int) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "ledger.db")
-	version1(t, path)
-	before, fresh := dump(t, path), freshOutline(t)
+	makeOlder(t, path, version)
+	before, fresh := dump(t, path, version), freshOutline(t)
 	l := open(t, path)
 	db, err := os.ReadFile(path)
 	ok(t, err)
@@ -202,16 +270,19 @@ func TestUpgradeCutShort(t *testing.T) {
 			checkOlder(t, path)
 		}
 		ok(t, open(t, path).Close())
-		checkUpgraded(t, path, before, fresh)
+		checkUpgraded(t, path, version, before, fresh)
 	}
 	if older < 3 || newer != 1 { // the last write is the commit
-		t.Errorf("version 1 after %d cuts, version 2 after %d", older, newer)
+		t.Errorf("version %d after %d cuts, the new one after %d", version, older, newer)
 	}
 }
 
 // TestUpgradeKilled kills processes at writes from the upgrade's first to the last of closing the ledger.
 func TestUpgradeKilled(t *testing.T) {
-	t.Parallel()
+	eachVersion(t, testUpgradeKilled)
+}
+
+func testUpgradeKilled(t *testing.T, version int) {
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Fatal("strace is not installed (apt install strace): ", err)
@@ -219,8 +290,8 @@ func TestUpgradeKilled(t *testing.T) {
 	folder, fresh, killed := t.TempDir(), freshOutline(t), 0
 	for write := 9; write < 25; write += 3 { // the first eight make the -shm file
 		path := filepath.Join(folder, fmt.Sprint(write, ".db"))
-		version1(t, path)
-		before := dump(t, path)
+		makeOlder(t, path, version)
+		before := dump(t, path, version)
 		inject := fmt.Sprintf("inject=pwrite64:signal=SIGKILL:when=%d", write)
 		command := exec.Command(strace, "-f", "-qq", "-o", os.DevNull, "-e", inject, os.Args[0], "gmail", "0", "-1")
 		command.Env = append(os.Environ(), committerVariable+"="+path)
@@ -228,7 +299,7 @@ func TestUpgradeKilled(t *testing.T) {
 			killed++
 		}
 		ok(t, open(t, path).Close())
-		checkUpgraded(t, path, before, fresh)
+		checkUpgraded(t, path, version, before, fresh)
 	}
 	if killed < 3 {
 		t.Errorf("only %d were killed", killed)
