@@ -1,11 +1,9 @@
 package popsim
 
 import (
-	"encoding/base64"
 	"fmt"
+	"io"
 	"iter"
-	"net"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -60,168 +58,24 @@ func (s *session) execute(name, arg string) answer {
 	switch {
 	case !known || c.login && !in || c.early && in:
 		return s.unknown(known)
+	case c.login && s.locked():
+		return s.refuseOverQuota()
+	case c.login && s.powerless(name):
+		return answer{status: "-ERR " + POPOff}
 	default:
 		return c.run(s, arg)
 	}
 }
 
-// unknown refuses what is not a command, or not one of this state. Gmail hangs up on it before login (seen in 2024).
-func (s *session) unknown(known bool) answer {
-	switch {
-	case s.gmail() && s.account == nil:
-		return answer{status: "-ERR bad command " + s.id, end: errDone}
-	case s.gmail():
-		return answer{status: "-ERR Command not understood"}
-	case known:
-		return answer{status: "-ERR this command is not for this state"}
-	default:
-		return answer{status: "-ERR unknown command"}
-	}
-}
+// locked tells whether the account's quota was used up, which ends what a session can do, too.
+func (s *session) locked() bool { return s.account.suspended(0, 0) }
 
-func (s *session) gmail() bool { return s.server.config.Dialect == Gmail }
-
-// say picks the text of the dialect.
-func (s *session) say(plain, gmail string) answer {
-	if s.gmail() {
-		return answer{status: gmail}
+func (s *session) refuseOverQuota() answer {
+	a := answer{status: "-ERR " + Exceeded}
+	if g := s.account.Gmail; g != nil && g.Knobs.QuotaHangsUp {
+		a.end = errDone
 	}
-	return answer{status: plain}
-}
-
-func (s *session) greeting() string {
-	if !s.gmail() {
-		return "+OK popsim ready"
-	}
-	host, _, err := net.SplitHostPort(s.tcp.RemoteAddr().String())
-	if err != nil {
-		host = "127.0.0.1"
-	}
-	return "+OK Gpop ready for requests from " + host + " " + s.id
-}
-
-func (s *session) capa(string) answer {
-	list := s.capabilities
-	if s.gmail() {
-		list = s.gmailCapabilities
-	}
-	return answer{status: "+OK Capability list follows", lines: slices.Values(list())}
-}
-
-func (s *session) capabilities() []string {
-	list := []string{"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER", "IMPLEMENTATION popsim"}
-	if s.mayLogin() {
-		list = append(list, "USER", "SASL PLAIN")
-	}
-	if s.mayStartTLS() {
-		list = append(list, "STLS")
-	}
-	if s.server.config.Pipelining {
-		list = append(list, "PIPELINING")
-	}
-	return list
-}
-
-// gmailCapabilities are those seen from pop.gmail.com in 2025; after login as recorded earlier: without SASL, and only
-// there PIPELINING.
-func (s *session) gmailCapabilities() []string {
-	list := []string{"USER", "RESP-CODES"}
-	if s.account != nil && s.server.config.Pipelining {
-		list = append(list, "PIPELINING")
-	}
-	list = append(list, "EXPIRE 0", "LOGIN-DELAY 300", "TOP", "UIDL", "X-GOOGLE-RICO")
-	if s.mayStartTLS() {
-		list = append(list, "STLS")
-	}
-	if s.account == nil {
-		list = append(list, "SASL PLAIN XOAUTH2 OAUTHBEARER")
-	}
-	return list
-}
-
-func (s *session) mayStartTLS() bool {
-	return s.server.config.Mode == StartTLS && !s.encrypted() && s.account == nil
-}
-
-// mayLogin: with STLS on offer, no password goes over the line in clear.
-func (s *session) mayLogin() bool { return s.server.config.Mode != StartTLS || s.encrypted() }
-
-func (s *session) stls(string) answer {
-	if !s.mayStartTLS() {
-		return answer{status: "-ERR TLS cannot be started here"}
-	}
-	s.user = ""
-	return answer{status: "+OK begin TLS negotiation", end: errUp}
-}
-
-func (s *session) userName(arg string) answer {
-	if !s.mayLogin() {
-		return answer{status: "-ERR [AUTH] no login in clear: send STLS first"}
-	}
-	if arg == "" {
-		return answer{status: "-ERR USER needs a name"}
-	}
-	s.user = arg
-	return s.say("+OK now PASS", "+OK send PASS")
-}
-
-// password takes all that follows "PASS ", for spaces may be part of it (RFC 1939 §7).
-func (s *session) password(arg string) answer {
-	if s.user == "" {
-		return answer{status: "-ERR USER first"}
-	}
-	user := s.user
-	s.user = ""
-	return s.login(user, arg)
-}
-
-func (s *session) auth(arg string) answer {
-	if !s.mayLogin() {
-		return answer{status: "-ERR [AUTH] no login in clear: send STLS first"}
-	}
-	mechanism, initial, given := strings.Cut(arg, " ")
-	switch {
-	case strings.EqualFold(mechanism, "PLAIN") && given:
-		return s.authPlain(initial)
-	case strings.EqualFold(mechanism, "PLAIN"):
-		s.next = s.authPlain
-		return answer{status: "+ "}
-	default:
-		return s.say("-ERR unknown mechanism", "-ERR bad command "+s.id)
-	}
-}
-
-// authPlain takes an initial response of RFC 4616 in base64, "*" being second thoughts (RFC 5034 §4).
-func (s *session) authPlain(response string) answer {
-	if response == "*" {
-		return answer{status: "-ERR login cancelled"}
-	}
-	secret, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(response, "="))
-	if err != nil {
-		return answer{status: "-ERR this is not base64"}
-	}
-	parts := strings.Split(string(secret), "\x00")
-	if len(parts) != 3 || parts[0] != "" && parts[0] != parts[1] {
-		return s.refuseLogin()
-	}
-	return s.login(parts[1], parts[2])
-}
-
-func (s *session) refuseLogin() answer {
-	return s.say("-ERR [AUTH] wrong user name or password", "-ERR [AUTH] Username and password not accepted.")
-}
-
-func (s *session) login(user, password string) answer {
-	account := s.server.account(user)
-	if account == nil || account.Password != password {
-		return s.refuseLogin()
-	}
-	list, ok := account.enter(s.server.config.LockWait)
-	if !ok {
-		return answer{status: "-ERR [IN-USE] another session has the maildrop"}
-	}
-	s.account, s.list, s.deleted = account, list, make(map[*Message]bool)
-	return s.say("+OK logged in", "+OK Welcome.")
+	return a
 }
 
 // quit is the only way to the UPDATE state, RFC 1939 §6.
@@ -231,27 +85,31 @@ func (s *session) quit(string) answer {
 		a.end = errDone
 		return a
 	}
-	s.account.update(s.deleted)
+	s.popped += s.account.update(s.view)
+	s.tell(Event{Kind: Left, Quit: true})
 	s.account = nil
-	a := s.say(fmt.Sprintf("+OK bye, %d messages deleted", len(s.deleted)), "+OK Farewell.")
+	a := s.say(fmt.Sprintf("+OK bye, %d messages deleted", len(s.view.deleted)), "+OK Farewell.")
 	a.end = errDone
 	return a
 }
 
 // present goes over the messages that are not marked as deleted, with their numbers.
-func (s *session) present() iter.Seq2[int, *Message] {
-	return func(yield func(int, *Message) bool) {
+func (s *session) present() iter.Seq2[int, *entry] {
+	return func(yield func(int, *entry) bool) {
 		for i, m := range s.list {
-			if !s.deleted[m] && !yield(i+1, m) {
+			if !s.view.deleted[m] && !yield(i+1, m) {
 				return
 			}
 		}
 	}
 }
 
-func (s *session) listedSize(m *Message) int64 {
+func (s *session) listedSize(m *entry) int64 {
 	if f := s.server.config.ListedSize; f != nil {
-		return f(*m)
+		return f(*m.Message)
+	}
+	if g := s.account.Gmail; g != nil && g.Knobs.CountLF {
+		return CountLF(*m.Message)
 	}
 	return m.Octets()
 }
@@ -270,7 +128,7 @@ func (s *session) stat(string) answer {
 }
 
 func (s *session) listing(arg string) answer {
-	size := func(m *Message) string { return strconv.FormatInt(s.listedSize(m), 10) }
+	size := func(m *entry) string { return strconv.FormatInt(s.listedSize(m), 10) }
 	if arg != "" {
 		return s.one(arg, size)
 	}
@@ -280,7 +138,7 @@ func (s *session) listing(arg string) answer {
 }
 
 func (s *session) uidl(arg string) answer {
-	uid := func(m *Message) string { return m.UID }
+	uid := func(m *entry) string { return m.UID }
 	if arg != "" {
 		return s.one(arg, uid)
 	}
@@ -289,7 +147,7 @@ func (s *session) uidl(arg string) answer {
 	return a
 }
 
-func (s *session) all(column func(*Message) string) iter.Seq[string] {
+func (s *session) all(column func(*entry) string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for number, m := range s.present() {
 			if !yield(strconv.Itoa(number) + " " + column(m)) {
@@ -299,7 +157,7 @@ func (s *session) all(column func(*Message) string) iter.Seq[string] {
 	}
 }
 
-func (s *session) one(arg string, column func(*Message) string) answer {
+func (s *session) one(arg string, column func(*entry) string) answer {
 	number, m := s.message(arg)
 	if m == nil {
 		return s.refuseNumber()
@@ -310,9 +168,9 @@ func (s *session) one(arg string, column func(*Message) string) answer {
 func (s *session) refuseNumber() answer { return answer{status: "-ERR no such message"} }
 
 // message finds a message by its number; nil when there is none, or it is marked as deleted.
-func (s *session) message(arg string) (int, *Message) {
+func (s *session) message(arg string) (int, *entry) {
 	number, err := strconv.Atoi(arg)
-	if err != nil || number < 1 || number > len(s.list) || s.deleted[s.list[number-1]] {
+	if err != nil || number < 1 || number > len(s.list) || s.view.deleted[s.list[number-1]] {
 		return 0, nil
 	}
 	return number, s.list[number-1]
@@ -323,11 +181,38 @@ func (s *session) retr(arg string) answer {
 	if m == nil {
 		return s.refuseNumber()
 	}
+	if s.spent() {
+		return s.refuseOverQuota()
+	}
 	a := s.say(fmt.Sprintf("+OK %d octets", s.listedSize(m)), "+OK message follows")
-	a.body = m.Reader()
+	a.body = s.metered(m.Reader())
 	account := s.account
-	a.sent = func() { account.countRetrieval(m.UID) }
+	s.takeNow(m)
+	a.sent = func() {
+		account.countRetrieval(m.UID)
+		s.view.retrieved[m] = true
+	}
 	return a
+}
+
+// takeNow pops a message before QUIT, where a knob says so.
+func (s *session) takeNow(m *entry) {
+	if s.account.Gmail != nil && s.account.takeNow(m, s.view.recent) {
+		s.popped++
+	}
+}
+
+// spent tells whether the day's octets are used up.
+func (s *session) spent() bool {
+	return s.account.suspended(s.server.config.DailyOctets, s.server.config.Suspension)
+}
+
+// metered counts a body where that matters to somebody.
+func (s *session) metered(body io.Reader) io.Reader {
+	if s.account.Gmail == nil && s.server.config.DailyOctets == 0 && s.token == "" {
+		return body
+	}
+	return &meter{r: body, account: s.account, expired: s.expired}
 }
 
 func (s *session) top(arg string) answer {
@@ -340,8 +225,15 @@ func (s *session) top(arg string) answer {
 	if err != nil || lines < 0 {
 		return answer{status: "-ERR TOP needs a number of lines"}
 	}
+	if s.spent() {
+		return s.refuseOverQuota()
+	}
 	a := s.say("+OK top of the message follows", "+OK message follows")
-	a.body = newTopReader(m.Reader(), lines)
+	a.body = s.metered(newTopReader(m.Reader(), lines))
+	if g := s.account.Gmail; g != nil && g.Knobs.TopPops {
+		s.takeNow(m)
+		s.view.retrieved[m] = true
+	}
 	return a
 }
 
@@ -350,12 +242,15 @@ func (s *session) dele(arg string) answer {
 	if m == nil {
 		return s.refuseNumber()
 	}
-	s.deleted[m] = true
+	s.view.deleted[m] = true
 	return s.say("+OK marked for deletion", "+OK marked for deletion")
 }
 
 func (s *session) rset(string) answer {
-	clear(s.deleted)
+	clear(s.view.deleted)
+	if g := s.account.Gmail; g != nil && g.Knobs.RsetUndoesRetr {
+		clear(s.view.retrieved)
+	}
 	return s.say("+OK no message is marked for deletion", "+OK")
 }
 

@@ -3,8 +3,8 @@ package popsim
 // Request is one command, as a Fault sees it before the server obeys.
 type Request struct {
 	Session  int    // of this server, from 1
-	Username string // of the account; empty before login
-	Command  string // in capitals, as "RETR"; "CONNECT" stands for the greeting
+	Username string // of the account; empty before login; with LOGIN the name that was given
+	Command  string // in capitals, as "RETR"; "CONNECT" stands for the greeting, "LOGIN" for credentials that are complete, however they came
 	Message  int    // the number that follows the command; 0 when none does
 	Nth      int    // how often this command came in this session, this time included
 }
@@ -34,6 +34,7 @@ const (
 	stall
 	stallInBody
 	rewriteLines
+	seemEmpty
 )
 
 // Refuse answers "-ERR " and text, and does nothing. A refused QUIT ends the session with nothing deleted (RFC 1939 §6).
@@ -44,6 +45,9 @@ func Raw(text string) Action { return Action{kind: raw, text: text} }
 
 // Status does what was asked and answers with this status line ("+OK …", no line end) in the place of its own.
 func Status(line string) Action { return Action{kind: status, text: line} }
+
+// SeemEmpty does what was asked and answers with this status line; the session then lists nothing. For LOGIN, see TroubleNamed.
+func SeemEmpty(line string) Action { return Action{kind: seemEmpty, text: line} }
 
 // HangUp cuts the connection; nothing is done, nothing answered. Over TLS no close_notify is sent.
 func HangUp() Action { return Action{kind: hangUp} }

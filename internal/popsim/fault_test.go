@@ -193,7 +193,7 @@ func TestRequest(t *testing.T) {
 	joe := "joe@example.org"
 	want := []popsim.Request{
 		{Session: 1, Command: "CONNECT", Nth: 1}, {Session: 1, Command: "USER", Nth: 1}, {Session: 1, Command: "PASS", Nth: 1},
-		{Session: 1, Username: joe, Command: "TOP", Message: 2, Nth: 1}, {Session: 1, Username: joe, Command: "TOP", Message: 3, Nth: 2},
+		{Session: 1, Username: joe, Command: "LOGIN", Nth: 1}, {Session: 1, Username: joe, Command: "TOP", Message: 2, Nth: 1}, {Session: 1, Username: joe, Command: "TOP", Message: 3, Nth: 2},
 		{Session: 1, Username: joe, Command: "QUIT", Nth: 1},
 	}
 	if !slices.Equal(seen, want) {

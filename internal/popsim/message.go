@@ -20,6 +20,13 @@ type Message struct {
 	Body     []byte
 	Open     func() io.Reader // must give the same bytes each time; may be called by several goroutines
 	Size     int64            // with Open: its octets, the last CRLF included; 0: they are counted when needed, by reading all
+
+	// For Gmail's maildrops; see GmailBox.
+	Thread  string // the conversation it belongs to; empty: one of its own
+	Labels  Labels
+	Unread  bool
+	ViaSMTP bool // sent by a client through SMTP: popped from the beginning
+	Popped  bool // downloaded by POP, as Gmail takes it
 }
 
 // Reader gives the octets that a client receives, with the CRLF added at the end if it lacks.

@@ -1,7 +1,9 @@
-// Package popsim is a POP3 server in memory: the other side of the protocol, for `popfetchd demo` and for tests.
+// Package popsim is a POP3 server in memory: the other side of the protocol, for `popfetchd demo`, `popfetchd sim` and for
+// tests.
 //
-// It obeys RFC 1939 (with TOP and UIDL, without APOP), RFC 2449 (CAPA and response codes), RFC 2595 (STLS) and
-// RFC 5034 (AUTH PLAIN), answers in its own words or in Gmail's, and misbehaves where a [Fault] tells it to.
+// It obeys RFC 1939 (with TOP and UIDL, without APOP), RFC 2449 (CAPA and response codes), RFC 2595 (STLS), RFC 5034
+// (AUTH PLAIN), RFC 7628 (OAUTHBEARER) and knows XOAUTH2. It answers in its own words, in Gmail's or in Microsoft's, keeps
+// mail as RFC 1939 has it or as Gmail does ([GmailBox]), and misbehaves where a [Fault] tells it to.
 // What it holds can be asked at any time, so that a test can compare it with what was stored.
 package popsim
 
@@ -10,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,30 +29,36 @@ const (
 	NoTLS       TLSMode = "none"     // cleartext, login allowed
 )
 
-// Dialect is the wording of a server, and the capabilities it announces.
-type Dialect int
-
-// Plain speaks as most servers do; Gmail uses the greeting, capabilities and reply texts seen from pop.gmail.com.
-const (
-	Plain Dialect = iota
-	Gmail
-)
-
 // Config says what a server is. The zero value of each field but Accounts is fit for use.
 type Config struct {
 	Accounts   []*Account
 	TLS        *tls.Config // nil: a certificate for localhost, 127.0.0.1 and ::1 from an authority of its own
 	Mode       TLSMode
-	Dialect    Dialect
-	Pipelining bool // announce PIPELINING (RFC 2449 §6.6): Plain always, Gmail after login. Pipelined commands are served in any case
+	Dialect    Dialect // Plain is Gmail when one of the accounts is Gmail's
+	Pipelining bool    // announce PIPELINING (RFC 2449 §6.6): Plain always, Gmail after login. Pipelined commands are served in any case
 
 	// ListedSize is what LIST and STAT say of a message; nil: its octets, which is the truth. See WrongBy and CountLF.
 	ListedSize func(Message) int64
+
+	// Token tells whether an access token opens the account of a user name, for XOAUTH2 and OAUTHBEARER; nil: none does.
+	// It is asked again at each command and within messages: once it says no, the session is cut. Called by many goroutines.
+	Token       func(username, token string) bool
+	Challenge   string // JSON for the client whose token is refused; empty: the constant Challenge
+	TwoStepOnly bool   // AUTH with the response on the same line is a protocol error; so it is with Microsoft in any case
+	OneLineOnly bool   // AUTH without is an error
+
+	DailyOctets int64         // of messages, in any 24 hours; then an account is locked, and commands are refused with Exceeded. 0: no limit
+	Suspension  time.Duration // how long it is locked; 0: an hour
+
+	// NoSNICertificate makes a client that sends no server name (RFC 6066 §3) see a certificate that nobody signed, as
+	// Google does. A client that dials an IP address sends none by itself.
+	NoSNICertificate bool
 
 	IdleTimeout time.Duration // autologout, RFC 1939 §3; 0: 10 minutes. Also the limit for each write
 	LockWait    time.Duration // how long a login waits for the session that has the maildrop before [IN-USE]; 0: 2 s, negative: not at all
 
 	Fault Fault                          // nil: a good server
+	Watch func(Event)                    // is told of each login and of each session's end; called by many goroutines, and waited for
 	Log   func(session int, line string) // each command ("C: …", passwords hidden) and status line ("S: …"); called by many goroutines
 }
 
@@ -98,7 +107,25 @@ func (s *Server) prepare() error {
 	if c.LockWait == 0 {
 		c.LockWait = 2 * time.Second
 	}
+	if c.Suspension == 0 {
+		c.Suspension = time.Hour
+	}
+	if c.Challenge == "" {
+		c.Challenge = Challenge
+	}
+	if c.Dialect == Plain && slices.ContainsFunc(c.Accounts, func(a *Account) bool { return a.Gmail != nil }) {
+		c.Dialect = Gmail
+	}
 	s.SetFault(c.Fault)
+	if err := s.prepareTLS(); err != nil || !c.NoSNICertificate || c.Mode == NoTLS {
+		return err
+	}
+	return c.withoutSNI()
+}
+
+// prepareTLS makes a certificate, if the caller did not bring one.
+func (s *Server) prepareTLS() error {
+	c := &s.config
 	if c.TLS != nil || c.Mode == NoTLS {
 		return nil
 	}
@@ -189,14 +216,18 @@ func (s *Server) Close() error {
 	return err
 }
 
-// account finds the account of a user name; nil when there is none.
-func (s *Server) account(username string) *Account {
+// account finds the account of a user name, which for Gmail's may ask for recent mode; nil when there is none.
+func (s *Server) account(username string) (found *Account, recent bool) {
+	name, recent := cutRecent(username)
 	for _, a := range s.config.Accounts {
-		if strings.EqualFold(a.Username, username) {
-			return a
+		switch {
+		case strings.EqualFold(a.Username, username):
+			return a, false
+		case recent && a.Gmail != nil && strings.EqualFold(a.Username, name):
+			return a, true
 		}
 	}
-	return nil
+	return nil, false
 }
 
 func (s *Server) log(session int, prefix, line string) {

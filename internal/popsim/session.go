@@ -26,6 +26,7 @@ var (
 	errDone = errors.New("the session is over")       // what was written is sent, TLS ends properly
 	errCut  = errors.New("the connection is cut")     // what was written is sent, the line goes dead
 	errUp   = errors.New("the connection goes TLS")   // not an end: STLS was answered
+	errMute = errors.New("the server says no more")   // until the client hangs up
 	errLong = errors.New("the client's line is long") // no way to stay in step
 )
 
@@ -44,17 +45,23 @@ type session struct {
 	user    string              // from USER, until PASS
 	next    func(string) answer // takes the next line, when the client owes one that is no command
 	account *Account            // nil before login and after QUIT: who has it holds the maildrop's lock
-	list    []*Message
-	deleted map[*Message]bool
+	list    []*entry
+	view    view
+	popped  int    // before QUIT
+	method  string // how the client logged in
+	token   string // with which it did, if with one
 }
 
-// answer is what a command comes to; nothing is sent before it is complete. At most one of lines and body is set.
+// answer is what a command comes to; nothing is sent before it is complete. At most one of raw, lines and body is set.
 type answer struct {
 	status string           // without the line end
+	mute   bool             // no status is sent
+	raw    string           // in its place
 	lines  iter.Seq[string] // of a multi-line answer, before stuffing
 	body   io.Reader        // likewise
 	sent   func()           // called when all of it was written
-	end    error            // errDone or errUp, for afterwards
+	action Action           // what is to go wrong with lines or body
+	end    error            // for afterwards
 }
 
 // link is the connection below the buffers. Its Read first flushes what was written: answers to pipelined commands
@@ -108,6 +115,7 @@ func (s *session) serve() {
 func (s *session) letGo() {
 	if s.account != nil {
 		s.account.leave()
+		s.tell(Event{Kind: Left})
 		s.account = nil
 	}
 }
@@ -124,7 +132,7 @@ func (s *session) converse() error {
 	for {
 		line, err := s.readLine()
 		if errors.Is(err, errLong) {
-			return s.send(answer{status: "-ERR line too long", end: errDone}, Action{})
+			return s.send(answer{status: "-ERR line too long", end: errDone})
 		}
 		if err != nil {
 			return err
@@ -175,7 +183,7 @@ func (s *session) handle(line string) error {
 	if next := s.next; next != nil {
 		s.next = nil
 		s.server.log(s.number, "C: ", "(hidden)")
-		return s.send(next(line), Action{})
+		return s.send(next(line))
 	}
 	name, arg, _ := strings.Cut(line, " ")
 	name = strings.ToUpper(name)
@@ -188,35 +196,47 @@ func (s *session) handle(line string) error {
 	default:
 		s.server.log(s.number, "C: ", line)
 	}
+	if s.expired() {
+		return s.send(answer{status: "-ERR " + SessionExpired, end: errDone})
+	}
 	return s.perform(name, arg, func() answer { return s.execute(name, arg) })
 }
 
 // perform asks for a fault, obeys, and answers.
 func (s *session) perform(name, arg string, obeyed func() answer) error {
-	action := s.fault(name, arg)
+	return s.send(s.apply(s.fault(name, arg), name, obeyed))
+}
+
+// apply obeys a command as an action lets it.
+func (s *session) apply(action Action, name string, obeyed func() answer) answer {
 	switch action.kind {
 	case refuse:
 		a := answer{status: "-ERR " + action.text}
 		if name == "QUIT" || name == "CONNECT" {
 			a.end = errDone
 		}
-		return s.send(a, action)
+		return a
 	case raw:
-		_, err := s.w.WriteString(action.text)
-		return err
+		return answer{raw: action.text, mute: true}
 	case hangUp:
-		return errCut
+		return answer{mute: true, end: errCut}
 	case hangUpUnanswered:
 		obeyed()
-		return errCut
+		return answer{mute: true, end: errCut}
 	case stall:
-		return s.stall()
+		return answer{mute: true, end: errMute}
 	}
 	a := obeyed()
-	if action.kind == status {
+	if action.kind == status || action.kind == seemEmpty {
 		a.status = action.text
 	}
-	return s.send(a, action)
+	if action.kind == seemEmpty {
+		s.list = nil
+	}
+	if a.action.kind == obey {
+		a.action = action
+	}
+	return a
 }
 
 func (s *session) fault(name, arg string) Action {
@@ -228,8 +248,12 @@ func (s *session) fault(name, arg string) Action {
 		s.counts[name]++
 	}
 	r := Request{Session: s.number, Command: name, Nth: s.counts[name]}
-	if s.account != nil {
+	switch {
+	case s.account != nil:
 		r.Username = s.account.Username
+	case name == "LOGIN":
+		r.Username = arg
+		return f(r)
 	}
 	first, _, _ := strings.Cut(arg, " ")
 	if n, err := strconv.Atoi(first); err == nil {
@@ -239,15 +263,20 @@ func (s *session) fault(name, arg string) Action {
 }
 
 // send writes an answer into the buffer; link.Read sends it.
-func (s *session) send(a answer, action Action) error {
-	s.server.log(s.number, "S: ", a.status)
-	s.w.WriteString(a.status) // bufio.Writer keeps its first error: the last write tells
-	_, err := s.w.WriteString("\r\n")
+func (s *session) send(a answer) error {
+	var err error
+	if !a.mute {
+		s.server.log(s.number, "S: ", a.status)
+		s.w.WriteString(a.status) // bufio.Writer keeps its first error: the last write tells
+		_, err = s.w.WriteString("\r\n")
+	}
 	switch {
+	case a.raw != "":
+		_, err = s.w.WriteString(a.raw)
 	case a.lines != nil:
-		err = s.sendLines(a.lines, action)
+		err = s.sendLines(a.lines, a.action)
 	case a.body != nil:
-		err = s.sendBody(a.body, action)
+		err = s.sendBody(a.body, a.action)
 	}
 	if err != nil {
 		return err
@@ -255,8 +284,11 @@ func (s *session) send(a answer, action Action) error {
 	if a.sent != nil {
 		a.sent()
 	}
-	if a.end == errUp {
+	switch a.end {
+	case errUp:
 		return s.handshake()
+	case errMute:
+		return s.stall()
 	}
 	return a.end
 }

@@ -85,6 +85,37 @@ func (a *Authority) Issue(notAfter time.Time, hosts ...string) (tls.Certificate,
 	return tls.Certificate{Certificate: [][]byte{der, a.certificate.Raw}, PrivateKey: key, Leaf: leaf}, nil
 }
 
+// withoutSNI makes a client that sends no server name see Google's certificate for such.
+func (c *Config) withoutSNI() error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("making a certificate: %w", err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial(),
+		Subject:      pkix.Name{OrganizationalUnit: []string{"No SNI provided - please fix your client."}, CommonName: "invalid2.invalid"},
+		NotBefore:    time.Now().AddDate(-1, 0, 0),
+		NotAfter:     time.Now().AddDate(10, 0, 0),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return fmt.Errorf("making a certificate: %w", err)
+	}
+	self := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS12}
+	c.TLS = c.TLS.Clone()
+	next := c.TLS.GetConfigForClient
+	c.TLS.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		switch {
+		case hello.ServerName == "":
+			return self, nil
+		case next != nil:
+			return next(hello)
+		}
+		return nil, nil
+	}
+	return nil
+}
+
 // serial draws a serial number; crypto/rand does not fail.
 func serial() *big.Int {
 	var b [16]byte
