@@ -53,7 +53,7 @@ func TestDovecotRefusesLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := dial(t, Server{Host: "127.0.0.1", Port: int(d.POP3), TLS: NoTLS, Timeout: patience})
-	err := s.Login(Credentials{"joe", "wrong", Auto})
+	err := s.Login(Credentials{Username: "joe", Password: "wrong", Mechanism: Auto})
 	if refused := (*ReplyError)(nil); !errors.As(err, &refused) || refused.Code != "AUTH" || refused.Temporary() {
 		t.Errorf("wrong password: %v", err)
 	}

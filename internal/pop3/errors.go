@@ -116,9 +116,9 @@ func protocolError(format string, args ...any) *ProtocolError {
 	return &ProtocolError{Problem: fmt.Sprintf(format, args...)}
 }
 
-// A CredentialError says that a user name or a password cannot be sent over POP3. Nothing was sent.
+// A CredentialError says that a user name, a password or a token cannot be sent over POP3. Nothing was sent.
 type CredentialError struct {
-	Field   string // "user name" or "password"
+	Field   string // "user name", "password" or "token"
 	Problem string // never holds the value
 }
 

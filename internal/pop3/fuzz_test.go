@@ -65,7 +65,7 @@ func exercise(c *canned, server Server) error {
 	if len(c.data)%2 == 0 {
 		mechanism = SASLPlain
 	}
-	if err := s.Login(Credentials{"joe", "secret", mechanism}); err != nil {
+	if err := s.Login(Credentials{Username: "joe", Password: "secret", Mechanism: mechanism}); err != nil {
 		return err
 	}
 	listing, err := s.List()

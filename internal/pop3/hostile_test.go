@@ -40,7 +40,9 @@ func TestEndlessReplies(t *testing.T) {
 		{"capability", capa + "S: +OK\n", noise, nil, "line is longer than 1024 octets"},
 		{"status line", hello + "C: USER joe\ns: +OK \n", noise, login, "line is longer than 2048 octets"},
 		{"refusal", hello + "C: USER joe\ns: -ERR \n", noise, login, "line is longer than 2048 octets"},
-		{"challenge", hello + "C: AUTH PLAIN AGpvZQBzZWNyZXQ=\ns: + \n", noise, func(s *Session) error { return s.Login(Credentials{"joe", "secret", SASLPlain}) },
+		{"challenge", hello + "C: AUTH PLAIN AGpvZQBzZWNyZXQ=\ns: + \n", noise, func(s *Session) error {
+			return s.Login(Credentials{Username: "joe", Password: "secret", Mechanism: SASLPlain})
+		},
 			"line is longer than 2048 octets"},
 		{"unique-ids", hello + "C: STAT\nS: +OK 5 1\nC: UIDL\nS: +OK\n", "1 a\r\n", listAll, "list is longer than the 1005 lines it may have"},
 		{"unique-id", hello + "C: STAT\nS: +OK 5 1\nC: UIDL\nS: +OK\ns: 1 \n", noise, listAll, "line is longer than 1024 octets"},

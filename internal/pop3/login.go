@@ -14,9 +14,11 @@ import (
 type Mechanism string
 
 const (
-	Auto      Mechanism = "auto"  // SASL PLAIN when the server announces it, else USER and PASS
-	UserPass  Mechanism = "user"  // USER and PASS (RFC 1939 section 7)
-	SASLPlain Mechanism = "plain" // AUTH PLAIN (RFC 5034, RFC 4616)
+	Auto        Mechanism = "auto"        // SASL PLAIN when the server announces it, else USER and PASS
+	UserPass    Mechanism = "user"        // USER and PASS (RFC 1939 section 7)
+	SASLPlain   Mechanism = "plain"       // AUTH PLAIN (RFC 5034, RFC 4616)
+	XOAUTH2     Mechanism = "xoauth2"     // AUTH XOAUTH2, of Google: an OAuth access token instead of a password
+	OAuthBearer Mechanism = "oauthbearer" // AUTH OAUTHBEARER (RFC 7628), the same as a standard
 )
 
 // maxCommandLine is the most octets of a command with its CRLF that a server must take (RFC 2449 section 4).
@@ -24,17 +26,34 @@ const maxCommandLine = 255
 
 // Credentials are what a login takes. An empty Mechanism means Auto.
 type Credentials struct {
-	Username, Password string
-	Mechanism          Mechanism
+	Username  string
+	Password  string // for all mechanisms but XOAUTH2 and OAuthBearer
+	Token     string // for these: an OAuth access token
+	Mechanism Mechanism
+	OneLine   bool // send the token on the line of AUTH, see OneLineError
 }
 
-// check refuses what would end the command line early, or the field in SASL PLAIN: a second line of a secret's file would be
-// a command of its own, whose answer would be taken for the next one's.
+// takesToken tells whether the mechanism wants a token instead of a password.
+func (m Mechanism) takesToken() bool { return m == XOAUTH2 || m == OAuthBearer }
+
+// secret returns what the mechanism proves by who the user is, and what that is called.
+func (c Credentials) secret() (name, value string) {
+	if c.Mechanism.takesToken() {
+		return "token", c.Token
+	}
+	return "password", c.Password
+}
+
+// check refuses what would end the command line early, or the field in a SASL response: a second line of a secret's file would
+// be a command of its own, whose answer would be taken for the next one's.
 func (c Credentials) check() error {
-	for _, field := range []struct{ name, value string }{{"user name", c.Username}, {"password", c.Password}} {
+	name, secret := c.secret()
+	for _, field := range []struct{ name, value string }{{"user name", c.Username}, {name, secret}} {
 		switch {
 		case field.value == "":
 			return &CredentialError{Field: field.name, Problem: "is empty"}
+		case c.Mechanism.takesToken() && strings.ContainsFunc(field.value, isControl):
+			return &CredentialError{Field: field.name, Problem: "holds a control character, which AUTH cannot carry: look for a second line or a binary byte where it comes from"}
 		case strings.ContainsAny(field.value, "\r\n\x00"):
 			return &CredentialError{Field: field.name, Problem: "holds a CR, LF or NUL, which POP3 cannot carry: look for a second line or a binary byte where it comes from"}
 		}
@@ -42,14 +61,18 @@ func (c Credentials) check() error {
 	return nil
 }
 
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
 // Login logs in and asks for the capabilities again, for they may differ now (RFC 2449 section 5; Gmail announces PIPELINING only then).
-// A *CredentialError means that nothing was sent, a *ReplyError that the server refused.
-// Neither the password nor what was made of it is in any error, also when the server echoes it.
+// A *CredentialError means that nothing was sent, a *ReplyError that the server refused, a *TokenError around it that another token
+// may help, a *OneLineError that another way to send it may.
+// Neither the password or token nor what was made of it is in any error, also when the server echoes it.
 func (s *Session) Login(c Credentials) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	s.wire.hide(c.Password)
+	_, secret := c.secret()
+	s.wire.hide(secret)
 	if err := s.authenticate(c); err != nil {
 		return err
 	}
@@ -70,9 +93,11 @@ func (s *Session) authenticate(c Credentials) error {
 		return s.userPass(c)
 	case SASLPlain:
 		return s.authPlain(c)
+	case XOAUTH2, OAuthBearer:
+		return s.authToken(c)
 	case Auto, "":
 	default:
-		return fmt.Errorf("mechanism %q is none of auto, user and plain", c.Mechanism)
+		return fmt.Errorf("mechanism %q is none of auto, user, plain, xoauth2 and oauthbearer", c.Mechanism)
 	}
 	if !slices.Contains(s.capabilities.SASL(), sasl.Plain) {
 		return s.userPass(c)
@@ -135,6 +160,11 @@ func (s *Session) authPlain(c Credentials) error {
 	if err := s.answerChallenges(response); err != nil {
 		return err
 	}
+	return s.verdict()
+}
+
+// verdict reads the status line that ends AUTH.
+func (s *Session) verdict() error {
 	text, err := s.reply("AUTH")
 	if err == nil {
 		err = notNow("AUTH", s.wire.text(text))

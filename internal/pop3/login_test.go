@@ -26,15 +26,15 @@ func TestLogin(t *testing.T) {
 	}{
 		{"auto without SASL", hello + "C: USER joe\nS: +OK\nC: PASS secret\nS: +OK", joe},
 		{"auto with SASL", helloSASL + "C: AUTH PLAIN " + joePlain + "\nS: +OK\n" + capaAgain, joe},
-		{"explicit auto", helloSASL + "C: AUTH PLAIN " + joePlain + "\nS: +OK\n" + capaAgain, Credentials{"joe", "secret", Auto}},
-		{"user although SASL is there", helloSASL + "C: USER joe\nS: +OK\nC: PASS secret\nS: +OK\n" + capaAgain, Credentials{"joe", "secret", UserPass}},
-		{"plain although nothing is announced", hello + "C: AUTH PLAIN " + joePlain + "\nS: +OK\n", Credentials{"joe", "secret", SASLPlain}},
+		{"explicit auto", helloSASL + "C: AUTH PLAIN " + joePlain + "\nS: +OK\n" + capaAgain, Credentials{Username: "joe", Password: "secret", Mechanism: Auto}},
+		{"user although SASL is there", helloSASL + "C: USER joe\nS: +OK\nC: PASS secret\nS: +OK\n" + capaAgain, Credentials{Username: "joe", Password: "secret", Mechanism: UserPass}},
+		{"plain although nothing is announced", hello + "C: AUTH PLAIN " + joePlain + "\nS: +OK\n", Credentials{Username: "joe", Password: "secret", Mechanism: SASLPlain}},
 		{"long response goes alone", helloSASL + "C: AUTH PLAIN\nS: + \nC: " + longPlain + "\nS: +OK\n" + capaAgain, long},
 		{"challenge without a space", helloSASL + "C: AUTH PLAIN\nS: +\nC: " + longPlain + "\nS: +OK\n" + capaAgain, long},
 		{"initial response overlooked", helloSASL + "C: AUTH PLAIN " + joePlain + "\nS: + \nC: " + joePlain + "\nS: +OK\n" + capaAgain, joe},
 		{"announced but unknown", helloSASL + "C: AUTH PLAIN " + joePlain + "\nS: -ERR Unknown command.\nC: USER joe\nS: +OK\nC: PASS secret\nS: +OK\n" + capaAgain, joe},
-		{"spaces stay", hello + "C: USER joe\nS: +OK\nC: PASS  a  b \nS: +OK", Credentials{"joe", " a  b ", Auto}},
-		{"percent signs stay", hello + "C: USER j%d\nS: +OK\nC: PASS %s%v\nS: +OK", Credentials{"j%d", "%s%v", Auto}},
+		{"spaces stay", hello + "C: USER joe\nS: +OK\nC: PASS  a  b \nS: +OK", Credentials{Username: "joe", Password: " a  b ", Mechanism: Auto}},
+		{"percent signs stay", hello + "C: USER j%d\nS: +OK\nC: PASS %s%v\nS: +OK", Credentials{Username: "j%d", Password: "%s%v", Mechanism: Auto}},
 		{"code that refuses nothing", hello + "C: USER joe\nS: +OK\nC: PASS secret\nS: +OK [AUTH] fine", joe},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestLoginRefused(t *testing.T) {
 		t.Errorf("endless challenges: %v", err)
 	}
 	s = scripted(t, hello)
-	if err := s.Login(Credentials{"joe", "secret", "apop"}); err == nil || !strings.Contains(err.Error(), `mechanism "apop"`) {
+	if err := s.Login(Credentials{Username: "joe", Password: "secret", Mechanism: "apop"}); err == nil || !strings.Contains(err.Error(), `mechanism "apop"`) {
 		t.Errorf("unknown mechanism: %v", err)
 	}
 	s.Close()
@@ -122,7 +122,7 @@ func TestCredentialsThatPOP3CannotCarry(t *testing.T) {
 			err := s.Login(test.c)
 			var credential *CredentialError
 			if !errors.As(err, &credential) || credential.Field != test.field || strings.Contains(err.Error(), "ret") {
-				t.Errorf("%q: got %v", test.c, err)
+				t.Errorf("%q: got %v", test.c.Username+" "+test.c.Password, err)
 			}
 			s.Close()
 		}

@@ -108,13 +108,36 @@ func (w *wire) hide(secrets ...string) {
 	w.secrets = append(w.secrets, secrets...)
 }
 
-// text is what the server sent, without our secrets.
+// text is what the server sent, without our secrets and without pieces of them: servers cut off what they echo.
 func (w *wire) text(b []byte) string {
 	text := string(b)
 	for _, secret := range w.secrets {
-		text = strings.ReplaceAll(text, secret, "***")
+		text = without(text, secret)
 	}
 	return text
+}
+
+// minPiece is the length in octets from which a piece of a secret is no coincidence, nor fit to be seen.
+const minPiece = 8
+
+// without puts *** in the place of the secret and of all its pieces of minPiece octets and more.
+func without(text, secret string) string {
+	piece := min(minPiece, len(secret))
+	var rest strings.Builder
+	for i := 0; i < len(text); {
+		n := 0
+		for length := piece; i+length <= len(text) && strings.Contains(secret, text[i:i+length]); length++ {
+			n = length
+		}
+		if n > 0 {
+			rest.WriteString("***")
+			i += n
+			continue
+		}
+		rest.WriteByte(text[i])
+		i++
+	}
+	return rest.String()
 }
 
 // unasked describes what is in the buffer but should not be. Part of a line is not shown: it could be part of a secret.
