@@ -1,6 +1,8 @@
 package config
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -10,24 +12,6 @@ import (
 
 	"gopkg.in/yaml.v3"
 )
-
-// gmail is the one provider with presets as yet.
-const gmail = "gmail"
-
-// presets are what a provider's name stands for. What the file gives as well
-// wins over it.
-var presets = map[string]struct{ host, tls string }{
-	gmail: {"pop.gmail.com", tlsImplicit},
-}
-
-func knownProviders() []string {
-	var all []string
-	for name := range presets {
-		all = append(all, name)
-	}
-	slices.Sort(all)
-	return all
-}
 
 const (
 	defaultSchedule = "@every 15m"
@@ -79,7 +63,7 @@ func (p *parser) parse(data []byte) *Config {
 		return nil
 	}
 	s := p.section("", root.Line)
-	readSection(s, root, fileKeys(), c, names(accountKeys()), "it belongs into an account, below accounts")
+	readSection(s, root, fileKeys(), c, belong(names(accountKeys()), "it belongs into an account, below accounts"))
 	if !s.given("accounts") {
 		s.missing("accounts", "missing; list at least one account")
 	}
@@ -89,48 +73,61 @@ func (p *parser) parse(data []byte) *Config {
 		}
 	}
 	for i := range p.drafts {
-		if d := &p.drafts[i]; d.account.Schedule.IsZero() {
-			d.account.Schedule = c.Schedule
+		a := &p.drafts[i].account
+		if a.Schedule.IsZero() {
+			a.Schedule = c.Schedule
+			if preset := a.Preset().Schedule; preset != "" && !s.given("schedule") {
+				a.Schedule, _ = ParseSchedule(preset)
+			}
 		}
-		c.Accounts = append(c.Accounts, p.drafts[i].account)
+		c.Accounts = append(c.Accounts, *a)
 	}
+	c.Warnings = p.warnings(s)
 	return c
 }
 
 // account reads one account, fills in what is left out, and judges it.
 func (p *parser) account(node *yaml.Node, path string) {
-	a := Account{Auth: "auto", Policy: Keep, Access: AllMail, Timeout: defaultTimeout, Pipelining: true}
+	a := Account{Policy: Keep, Access: AllMail, Timeout: defaultTimeout, Pipelining: true}
 	s := p.section(path, node.Line)
-	readSection(s, node, accountKeys(), &a, names(fileKeys()), "it belongs at the top of the file, not into an account")
+	elsewhere := belong(names(oauthKeys()), "it belongs below oauth")
+	maps.Copy(elsewhere, belong(names(fileKeys()), "it belongs at the top of the file, not into an account"))
+	readSection(s, node, accountKeys(), &a, elsewhere)
 	if p.nodes >= maxNodes {
 		return // not all of it was read
 	}
-	fillIn(&a)
+	fillIn(s, &a)
 	checkName(p, s, a)
 	checkServer(s, a)
 	checkTLS(s, a)
 	checkLogin(s, a)
 	checkPolicy(s, a)
+	checkWindow(s, a)
 	checkMailbox(s)
 	p.drafts = append(p.drafts, draft{a, s})
 }
 
-func fillIn(a *Account) {
-	preset := presets[a.Provider]
-	if a.Host == "" {
-		a.Host = preset.host
+// fillIn puts in what the provider stands for where the file gives nothing, and
+// then the defaults.
+func fillIn(s *section, a *Account) {
+	preset := a.Preset()
+	a.Host = cmp.Or(a.Host, preset.Host)
+	a.TLS = cmp.Or(a.TLS, preset.TLS, tlsImplicit)
+	if a.TLS == preset.TLS {
+		a.Port = cmp.Or(a.Port, preset.Port)
 	}
-	if a.TLS == "" {
-		a.TLS = preset.tls
+	if a.TLS == tlsImplicit {
+		a.Port = cmp.Or(a.Port, 995) // RFC 8314 section 7.2
 	}
-	if a.TLS == "" {
-		a.TLS = tlsImplicit
+	a.Port = cmp.Or(a.Port, 110) // RFC 1939 section 3
+	if preset.OAuthOnly {
+		a.Auth = cmp.Or(a.Auth, authXOAuth2)
 	}
-	if a.Port == 0 && a.TLS == tlsImplicit {
-		a.Port = 995 // RFC 8314 section 7.2
-	} else if a.Port == 0 {
-		a.Port = 110 // RFC 1939 section 3
+	a.Auth = cmp.Or(a.Auth, "auto")
+	if !s.given("daily_limit") {
+		a.DailyLimit = preset.DailyLimit
 	}
+	fillInOAuth(a)
 }
 
 func checkName(p *parser, s *section, a Account) {
@@ -152,7 +149,7 @@ func checkServer(s *section, a Account) {
 	if !s.given("username") {
 		s.missing("username", "missing; give the name to log in with")
 	}
-	if a.Provider == gmail && strings.HasPrefix(a.Username, recentPrefix) {
+	if a.Preset().Recent && strings.HasPrefix(a.Username, recentPrefix) {
 		s.fail("username", "leave out %q and write recent: true", recentPrefix)
 	}
 }
@@ -196,8 +193,47 @@ func checkLogin(s *section, a Account) {
 			s.fail(key, "%s is given too; keep one of the two", first)
 		}
 	}
-	if first == "" {
-		s.missing("", "no password; give one of %s", strings.Join(secretKeys, ", "))
+	preset := a.Preset()
+	switch {
+	case !s.fine("auth", "provider"): // whether a password is right is not known
+	case a.UsesOAuth():
+		if first != "" && preset.OAuthOnly {
+			s.fail(first, "%s takes no passwords, only tokens; remove it, give oauth with your client_id, and sign in with popfetchd login", preset.Title)
+		} else if first != "" {
+			s.fail(first, "has no use with auth: %s; remove it, and sign in with popfetchd login", a.Auth)
+		}
+		checkOAuth(s, a)
+	case preset.OAuthOnly:
+		s.fail("auth", "%s takes no passwords, only tokens; use xoauth2, or leave it out", preset.Title)
+	default:
+		if s.given("oauth") && s.fine("oauth") {
+			s.fail("oauth", "works with auth: xoauth2 or oauthbearer only; remove it, or set one of these")
+		} else if first == "" {
+			s.missing("", "no password; give one of %s", strings.Join(secretKeys, ", "))
+		}
+	}
+}
+
+// checkOAuth judges the oauth section of an account that logs in with a token.
+func checkOAuth(account *section, a Account) {
+	s := account.oauth
+	if s == nil {
+		if !account.given("oauth") {
+			account.missing("oauth", "missing; auth: %s needs a client_id below it, that of your own OAuth client", a.Auth)
+		}
+		return
+	}
+	if !s.given("client_id") {
+		s.missing("client_id", "missing; give that of your own OAuth client")
+	}
+	switch {
+	case !s.fine("issuer", "auth_url", "token_url"):
+	case s.given("auth_url") && !s.given("token_url"):
+		s.fail("auth_url", "token_url is missing beside it; give both or none")
+	case s.given("token_url") && !s.given("auth_url"):
+		s.fail("token_url", "auth_url is missing beside it; give both or none")
+	case a.OAuth.TokenURL == "":
+		s.missing("issuer", "missing; give one of %s, or auth_url and token_url", strings.Join(issuerNames(), ", "))
 	}
 }
 
@@ -205,11 +241,12 @@ func checkPolicy(s *section, a Account) {
 	if !s.fine("policy") {
 		return
 	}
-	if a.Provider != gmail && s.fine("provider") {
-		if a.Policy == MarkRead || a.Policy == Archive {
+	preset := a.Preset()
+	if s.fine("provider") {
+		if a.Policy != Keep && a.Policy != Delete && !slices.Contains(preset.Policies, string(a.Policy)) {
 			s.fail("policy", "%s is Gmail's alone; use keep or delete, or add provider: gmail", a.Policy)
 		}
-		if a.Recent {
+		if a.Recent && !preset.Recent {
 			s.fail("recent", "only Gmail has a recent mode; remove it, or add provider: gmail")
 		}
 	}
@@ -221,6 +258,23 @@ func checkPolicy(s *section, a Account) {
 	}
 	if a.Recent && a.Policy == Delete {
 		s.fail("policy", "mail is not to be deleted in Gmail's recent mode; use keep, or remove recent: true")
+	}
+}
+
+// checkWindow refuses what cannot work with a server that lists no more than
+// its oldest mail, and none that was fetched.
+func checkWindow(s *section, a Account) {
+	preset := a.Preset()
+	if !preset.Windowed {
+		return
+	}
+	if a.Access == FromNowOn && !a.Recent && !a.UsesOAuth() && s.fine("recent", "auth", "policy") {
+		s.fail("access", "%s lists a window of the oldest mail that was not fetched, so that what is new would stay hidden behind it;"+
+			" choose \"Enable POP for mail that arrives from now on\" in its settings and use all-mail here, or add recent: true, or sign in with auth: xoauth2",
+			preset.Title)
+	}
+	if a.DeleteAfter > 0 && a.Policy == Delete && s.fine("delete_after", "policy") {
+		s.fail("delete_after", "%s lists a message no more once it was fetched, so that nothing could be deleted later; remove it, or use policy: keep", preset.Title)
 	}
 }
 

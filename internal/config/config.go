@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/popfetchd/popfetchd/internal/provider"
 )
 
 // Config is a configuration file that was read and found right.
@@ -36,6 +38,8 @@ type Config struct {
 	Parallel int
 	// Accounts in the order of the file; at least one.
 	Accounts []Account
+	// Warnings are what the file may say but had better not, sorted by line.
+	Warnings []Problem
 }
 
 // Account is one mailbox on a server and the place its mail goes to. Defaults
@@ -44,8 +48,8 @@ type Account struct {
 	// Name is the account's own, unique in the file: letters, digits and
 	// . _ @ + -, at most 64, the first a letter or digit.
 	Name string
-	// Provider is "gmail" or "" for any other server. It fills Host, Port and
-	// TLS where the file does not.
+	// Provider is a name that package provider knows, or "" for any other
+	// server. It fills in what the file leaves out.
 	Provider string
 	// Host is the server's name or address; an IPv6 address has no brackets.
 	Host string
@@ -62,8 +66,12 @@ type Account struct {
 	PinSHA256 []Fingerprint
 	// Username to log in with. Login says what is sent.
 	Username string
-	// Auth is how to log in: "auto" (the default), "user" or "plain".
+	// Auth is how to log in: "auto" (the default, but for providers that take
+	// no password), "user", "plain", and with a token instead of a password
+	// "xoauth2" or "oauthbearer".
 	Auth string
+	// OAuth is where the token comes from; nil when Auth takes a password.
+	OAuth *OAuth
 	// Policy says what becomes of the server's copy; Keep by default.
 	Policy Policy
 	// DeleteAfter is how long a message stays on the server before policy
@@ -79,6 +87,9 @@ type Account struct {
 	// MaxMessageSize in bytes: larger messages stay on the server; 0, the
 	// default, is no limit.
 	MaxMessageSize int64
+	// DailyLimit is how many octets to fetch within 24 hours at most; 0, the
+	// default but for some providers, is no limit.
+	DailyLimit int64
 	// Timeout of each network step, 1 s to 1 h; 5 minutes by default.
 	Timeout time.Duration
 	// Pipelining is used when the server announces it; true by default.
@@ -87,10 +98,18 @@ type Account struct {
 	Maildir PathTemplate
 	// Mbox is the mbox file to append to; "" when Maildir is set.
 	Mbox PathTemplate
-	// Schedule says when the daemon fetches; the file's by default.
+	// Schedule says when the daemon fetches; the file's by default, or the
+	// provider's when the file has none.
 	Schedule Schedule
 
 	secret *secret
+}
+
+// Preset returns what is known of the account's provider; the zero Provider
+// when it names none.
+func (a Account) Preset() provider.Provider {
+	preset, _ := provider.Named(a.Provider)
+	return preset
 }
 
 // Login returns the user name to send: Username, which in Gmail's recent mode

@@ -58,7 +58,7 @@ func TestDefaults(t *testing.T) {
 		Accounts: []Account{{
 			Name: "gmail", Provider: "gmail", Host: "pop.gmail.com", Port: 995, TLS: "implicit",
 			Username: "someone@gmail.com", Auth: "auto", Policy: Keep, Access: AllMail,
-			Timeout: 5 * time.Minute, Pipelining: true, Maildir: "/home/joe/Mail/gmail", Schedule: every15m,
+			DailyLimit: 1_200_000_000, Timeout: 5 * time.Minute, Pipelining: true, Maildir: "/home/joe/Mail/gmail", Schedule: every15m,
 			secret: &secret{"password_env", new("GMAIL_PASSWORD")},
 		}},
 	}

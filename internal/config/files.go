@@ -59,6 +59,11 @@ func (p *parser) checkFiles(mode fs.FileMode) {
 				d.section.fail(d.account.secret.key, "%s", err)
 			}
 		}
+		if o := d.account.OAuth; o != nil && o.ClientSecretFile != "" {
+			if _, err := o.ClientSecret(); err != nil {
+				d.section.oauth.fail("client_secret_file", "%s", errors.Unwrap(err))
+			}
+		}
 		if d.account.CAFile != "" {
 			if _, err := d.account.RootCAs(); err != nil {
 				d.section.fail("ca_file", "%s", err)
@@ -73,24 +78,24 @@ func (p *parser) checkFiles(mode fs.FileMode) {
 func checkSecret(s *secret, name string, mode fs.FileMode) error {
 	switch s.key {
 	case "password":
-		return checkMode(name, mode)
+		return checkMode(name, mode, thePassword)
 	case "password_file":
-		raw, err := readSecretFile(*s.text)
+		raw, err := readSecretFile(*s.text, thePassword)
 		if err != nil {
 			return err
 		}
-		_, err = cleanSecret(raw)
+		_, err = cleanSecret(raw, thePassword)
 		return err
 	}
 	return nil
 }
 
-// readSecretFile returns what a file holds that nobody else may read. The
-// files that systemd makes for a service's credentials have modes of their own.
-func readSecretFile(path string) (string, error) {
+// readSecretFile returns what a file holds that nobody else may read; what says
+// what that is. The files that systemd makes for a service's credentials have modes of their own.
+func readSecretFile(path, what string) (string, error) {
 	// Opening a pipe would wait for its writer.
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a plain file; put the password in one", path)
+		return "", fmt.Errorf("%s is not a plain file; put the %s in one", path, what)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -102,7 +107,7 @@ func readSecretFile(path string) (string, error) {
 		return "", secretPathError(path, err)
 	}
 	if dir := credentialsDir(); dir == "" || filepath.Dir(path) != filepath.Clean(dir) {
-		if err := checkMode(path, info.Mode()); err != nil {
+		if err := checkMode(path, info.Mode(), what); err != nil {
 			return "", err
 		}
 	}
@@ -111,7 +116,7 @@ func readSecretFile(path string) (string, error) {
 		return "", secretPathError(path, err)
 	}
 	if len(data) > maxSecret {
-		return "", fmt.Errorf("%s is larger than %d KiB; put the password alone in it", path, maxSecret>>10)
+		return "", fmt.Errorf("%s is larger than %d KiB; put the %s alone in it", path, maxSecret>>10, what)
 	}
 	return string(data), nil
 }
@@ -131,11 +136,11 @@ func (e *pathProblem) Error() string { return e.path + ": " + e.plain.Error() }
 func (e *pathProblem) Unwrap() error { return e.cause }
 
 // checkMode refuses a file that others than its owner can read or write.
-func checkMode(path string, mode fs.FileMode) error {
+func checkMode(path string, mode fs.FileMode, what string) error {
 	if mode.Perm()&0o077 == 0 {
 		return nil
 	}
-	return fmt.Errorf("others can read %s and the password in it (mode %04o); run chmod 600 %s", path, mode.Perm(), shellQuoted(path))
+	return fmt.Errorf("others can read %s and the %s in it (mode %04o); run chmod 600 %s", path, what, mode.Perm(), shellQuoted(path))
 }
 
 // shellQuoted returns a path as a shell takes it.

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -8,6 +10,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/popfetchd/popfetchd/internal/provider"
 )
 
 // key is a known key: its name, and how its value gets into a T.
@@ -43,13 +47,15 @@ func accountKeys() []key[Account] {
 		{"password_command", readSecret},
 		{"password_env", readSecret},
 		{"password_credential", readSecret},
-		{"auth", scalar(oneOf("auto", "user", "plain"), func(a *Account) *string { return &a.Auth })},
+		{"auth", scalar(oneOf("auto", "user", "plain", authXOAuth2, authOAuthBearer), func(a *Account) *string { return &a.Auth })},
+		{"oauth", readOAuth},
 		{"policy", scalar(oneOf(Keep, MarkRead, Archive, Delete), func(a *Account) *Policy { return &a.Policy })},
 		{"delete_after", scalar(ParseDuration, func(a *Account) *time.Duration { return &a.DeleteAfter })},
 		{"delete_missing", scalar(parseBool, func(a *Account) *bool { return &a.DeleteMissing })},
 		{"access", scalar(oneOf(AllMail, FromNowOn), func(a *Account) *Access { return &a.Access })},
 		{"recent", scalar(parseBool, func(a *Account) *bool { return &a.Recent })},
 		{"max_message_size", scalar(ParseSize, func(a *Account) *int64 { return &a.MaxMessageSize })},
+		{"daily_limit", scalar(parseLimit, func(a *Account) *int64 { return &a.DailyLimit })},
 		{"timeout", scalar(parseTimeout, func(a *Account) *time.Duration { return &a.Timeout })},
 		{"pipelining", scalar(parsePipelining, func(a *Account) *bool { return &a.Pipelining })},
 		{"maildir", readMaildir},
@@ -70,12 +76,22 @@ func names[T any](table []key[T]) []string {
 	return all
 }
 
+// belong returns a hint for each of the keys.
+func belong(keys []string, hint string) map[string]string {
+	all := make(map[string]string, len(keys))
+	for _, key := range keys {
+		all[key] = hint
+	}
+	return all
+}
+
 // section is a mapping of the file that has been read, for those who hold its
 // keys against each other.
 type section struct {
 	parser *parser
 	path   string // such as accounts[gmail]; "" for the file itself
 	line   int
+	oauth  *section        // an account's, when it has one
 	lines  map[string]int  // of the keys that were given
 	bad    map[string]bool // keys whose value is a mistake already
 }
@@ -105,9 +121,9 @@ func (s *section) missing(key, format string, args ...any) {
 	s.parser.fail(s.line, join(s.path, key), format, args...)
 }
 
-// readSection reads a mapping by the table of its keys. Elsewhere are the keys
-// of the file's other level, and hint says where they belong.
-func readSection[T any](s *section, mapping *yaml.Node, table []key[T], to *T, elsewhere []string, hint string) {
+// readSection reads a mapping by the table of its keys. Elsewhere says of the
+// keys of other sections where they belong.
+func readSection[T any](s *section, mapping *yaml.Node, table []key[T], to *T, elsewhere map[string]string) {
 	for _, pair := range s.parser.pairs(s.path, mapping, 0) {
 		s.lines[pair.key] = pair.line
 		known := false
@@ -118,14 +134,14 @@ func readSection[T any](s *section, mapping *yaml.Node, table []key[T], to *T, e
 			}
 		}
 		if !known {
-			s.unknown(pair, names(table), elsewhere, hint)
+			s.unknown(pair, names(table), elsewhere)
 		}
 	}
 }
 
 // unknown notes an unknown key. The key that was probably meant counts as
 // given, so that it is not missed as well.
-func (s *section) unknown(pair pair, known, elsewhere []string, hint string) {
+func (s *section) unknown(pair pair, known []string, elsewhere map[string]string) {
 	meant, advice := nearest(pair.key, known), "known here: "+strings.Join(known, ", ")
 	if before, _, found := strings.Cut(pair.key, ":"); found && nearest(before, known) != "" {
 		meant = nearest(before, known)
@@ -133,7 +149,7 @@ func (s *section) unknown(pair pair, known, elsewhere []string, hint string) {
 	} else if meant != "" {
 		advice = "did you mean " + meant + "?"
 	}
-	if slices.Contains(elsewhere, pair.key) {
+	if hint := elsewhere[pair.key]; hint != "" {
 		meant, advice = "", hint
 	}
 	s.parser.fail(pair.line, join(s.path, pair.key), "unknown key; %s", advice)
@@ -229,7 +245,28 @@ func readMbox(v value, to *Account) {
 }
 
 func readProvider(v value, a *Account) {
-	scalar(oneOf(knownProviders()...), func(a *Account) *string { return &a.Provider })(v, a)
+	scalar(parseProvider, func(a *Account) *string { return &a.Provider })(v, a)
+}
+
+// parseProvider reads the name of a provider that has POP. People also write
+// what stands behind the @ of their address.
+func parseProvider(text string) (string, error) {
+	var known []string
+	for _, p := range provider.All() {
+		switch {
+		case p.NoPOP == "":
+			known = append(known, p.Name)
+		case p.Name == strings.ToLower(text) || slices.Contains(p.Domains, strings.ToLower(text)):
+			return "", errors.New(p.NoPOP)
+		}
+	}
+	name, err := oneOf(known...)(text)
+	for _, domain := range []string{text, text + ".com"} {
+		if meant, found := provider.OfAddress("@" + domain); err != nil && found && nearest(text, known) == "" {
+			return "", fmt.Errorf("%s is unknown; did you mean %s? known: %s", quoted(text), meant.Name, strings.Join(known, ", "))
+		}
+	}
+	return name, err
 }
 
 func readPins(v value, a *Account) {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/popfetchd/popfetchd/internal/provider"
 )
 
 const (
@@ -24,7 +26,7 @@ func read(t testing.TB, path string) []byte {
 }
 
 func allKeys() []string {
-	return append(names(fileKeys()), names(accountKeys())...)
+	return slices.Concat(names(fileKeys()), names(accountKeys()), names(oauthKeys()))
 }
 
 // Every key has a heading row in the reference and a line in the example, and
@@ -70,8 +72,33 @@ func TestExampleIsGood(t *testing.T) {
 	}
 	all := regexp.MustCompile(`(?m)^#(  [ -]|[a-z])`).ReplaceAllString(string(read(t, example)), "$1")
 	c = parse(t, all)
-	if len(c.Accounts) != 3 || c.StateDir != "/var/lib/popfetchd" || c.Accounts[1].DeleteAfter == 0 || !c.Accounts[2].Recent {
+	if len(c.Accounts) != 5 || c.StateDir != "/var/lib/popfetchd" || c.Accounts[1].DeleteAfter == 0 || !c.Accounts[2].Recent ||
+		c.Accounts[3].OAuth.Issuer != "microsoft" || len(c.Accounts[4].OAuth.Scopes) != 2 || len(c.Warnings) > 0 {
 		t.Errorf("config %+v", c)
+	}
+}
+
+// The reference's table of providers is that of the program.
+func TestReferenceNamesEveryProvider(t *testing.T) {
+	text := string(read(t, reference))
+	rows := regexp.MustCompile("(?m)^\\| [^|]+ \\| `([a-z.-]+)` \\| ([a-z0-9.-]+) \\| (address|before the @) \\|").FindAllStringSubmatch(text, -1)
+	var listed []string
+	for _, row := range rows {
+		p, found := provider.Named(row[1])
+		if !found || p.Host != row[2] || (p.Username == provider.LocalPart) != (row[3] == "before the @") {
+			t.Errorf("the row of %s is not what the program knows: %+v", row[1], p)
+		}
+		listed = append(listed, row[1])
+	}
+	for _, p := range provider.All() {
+		if p.NoPOP == "" && !slices.Contains(listed, p.Name) {
+			t.Errorf("%s does not list %s", reference, p.Name)
+		}
+		for _, host := range p.Hosts {
+			if strings.Count(host, ".") == 2 && strings.HasSuffix(host, ".com") && !strings.Contains(text, "host: "+host) {
+				t.Errorf("%s does not name %s", reference, host)
+			}
+		}
 	}
 }
 

@@ -12,6 +12,12 @@ import (
 	"unicode"
 )
 
+// thePassword and theClientSecret are what messages call the secrets.
+const (
+	thePassword     = "password"
+	theClientSecret = "client secret"
+)
+
 // maxSecret bounds what a file or command may give as a password.
 const maxSecret = 64 << 10
 
@@ -42,12 +48,12 @@ func (a Account) Password(ctx context.Context) (string, error) {
 	}
 	raw, err := a.secret.read(ctx)
 	if err == nil {
-		raw, err = cleanSecret(raw)
+		raw, err = cleanSecret(raw, thePassword)
 	}
 	if err != nil {
 		return "", &SecretError{a.Name, a.secret.key, err}
 	}
-	if a.Provider == gmail {
+	if a.Preset().AppPassword {
 		raw = strings.Join(strings.FieldsFunc(raw, unicode.IsSpace), "")
 	}
 	return raw, nil
@@ -85,7 +91,7 @@ var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 func newSecret(key, text string, p *parser) (*secret, error) {
 	switch key {
 	case "password":
-		if _, err := cleanSecret(text); err != nil {
+		if _, err := cleanSecret(text, thePassword); err != nil {
 			return nil, err
 		}
 	case "password_file":
@@ -113,7 +119,7 @@ func newSecret(key, text string, p *parser) (*secret, error) {
 func (s *secret) read(ctx context.Context) (string, error) {
 	switch s.key {
 	case "password_file":
-		return readSecretFile(*s.text)
+		return readSecretFile(*s.text, thePassword)
 	case "password_command":
 		return runSecretCommand(ctx, *s.text)
 	case "password_env":
@@ -134,7 +140,7 @@ func readCredential(name string) (string, error) {
 	if credentialsDir() == "" {
 		return "", fmt.Errorf("systemd gave no credentials ($CREDENTIALS_DIRECTORY is not set); run as a service with LoadCredential=%s:…", name)
 	}
-	text, err := readSecretFile(filepath.Join(credentialsDir(), name))
+	text, err := readSecretFile(filepath.Join(credentialsDir(), name), thePassword)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("systemd gave no credential of this name; add LoadCredential=%s:… to the unit", name)
 	}
@@ -142,17 +148,17 @@ func readCredential(name string) (string, error) {
 }
 
 // cleanSecret cuts off one line end and refuses what no server could take.
-func cleanSecret(raw string) (string, error) {
+func cleanSecret(raw, what string) (string, error) {
 	if cut, ok := strings.CutSuffix(raw, "\n"); ok {
 		raw = strings.TrimSuffix(cut, "\r")
 	}
 	switch {
 	case strings.TrimFunc(raw, unicode.IsSpace) == "":
-		return "", errors.New("the password is empty; put it there")
+		return "", fmt.Errorf("the %s is empty; put it there", what)
 	case strings.ContainsAny(raw, "\r\n"):
-		return "", errors.New("the password has more than one line; give the password alone")
+		return "", fmt.Errorf("the %s has more than one line; give the %[1]s alone", what)
 	case strings.ContainsFunc(raw, isControl):
-		return "", errors.New("the password holds a control character; remove it")
+		return "", fmt.Errorf("the %s holds a control character; remove it", what)
 	}
 	return raw, nil
 }

@@ -97,6 +97,18 @@ func ParseSize(text string) (int64, error) {
 	return 0, fmt.Errorf("%s is not a size; %s", quoted(text), right)
 }
 
+// parseLimit reads a size, or off.
+func parseLimit(text string) (int64, error) {
+	if text == "off" {
+		return 0, nil
+	}
+	n, err := ParseSize(text)
+	if err != nil && text == "0" {
+		return 0, errors.New("must be more than 0; write off for no limit")
+	}
+	return n, err
+}
+
 var durationUnits = map[byte]time.Duration{
 	's': time.Second,
 	'm': time.Minute,

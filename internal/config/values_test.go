@@ -98,7 +98,7 @@ func TestNearest(t *testing.T) {
 	for word, want := range map[string]string{
 		"usrname": "username", "userName": "username", "user": "username", "pasword": "password", "password_fiel": "password_file",
 		"delete-after": "delete_after", "Maildir": "maildir", "mbx": "mbox", "hots": "host", "tsl": "tls", "max_message": "max_message_size",
-		"": "", "color": "", "daily_limit": "", "x": "", strings.Repeat("a", 1000): "",
+		"": "", "color": "", "weekly_cap": "", "x": "", strings.Repeat("a", 1000): "",
 	} {
 		if got := nearest(word, known); got != want {
 			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
