@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -41,7 +42,7 @@ func newHouse(t *testing.T, names ...string) *house {
 		hup: make(chan os.Signal), wake: make(chan os.Signal)}
 	c := popsim.Config{Mode: popsim.NoTLS, Pipelining: true}
 	for _, name := range names {
-		a := &popsim.Account{Username: name, Password: "secret"}
+		a := &popsim.Account{Username: name + "@gmail.com", Password: "secret"}
 		h.accounts[name] = a
 		c.Accounts = append(c.Accounts, a)
 	}
@@ -65,10 +66,14 @@ func (h *house) must(err error) {
 // config is a file with these accounts, and lines on top.
 func (h *house) config(lines string, names ...string) *config.Config {
 	h.Helper()
+	timeout := "1h"
+	if before, after, found := strings.Cut(lines, "timeout: "); found {
+		lines, timeout = before, strings.TrimSpace(after)
+	}
 	file := fmt.Sprintf("state_dir: %s\n%saccounts:\n", h.folder, lines)
 	for _, name := range names {
-		file += fmt.Sprintf("  - {name: %s, host: 127.0.0.1, port: %d, tls: none, username: %s, password: secret, timeout: 1h, maildir: %s/%s}\n",
-			name, h.server.Addr().(*net.TCPAddr).Port, name, h.folder, name)
+		file += fmt.Sprintf("  - {name: %s, provider: gmail, host: 127.0.0.1, port: %d, tls: none, username: %s@gmail.com, password: secret, timeout: %s, maildir: %s/%s}\n",
+			name, h.server.Addr().(*net.TCPAddr).Port, name, timeout, h.folder, name)
 	}
 	c, err := config.Parse(filepath.Join(h.folder, "popfetchd.yaml"), []byte(file))
 	h.must(err)
@@ -226,32 +231,71 @@ func TestBackOffGoesOnAfterRestart(t *testing.T) {
 	})
 }
 
-// A refused login is not tried again for an hour, whatever the schedule: servers lock accounts for less.
+// seldom skips records of runs in which nothing was tried, and returns the next other one.
+func (h *house) seldom(want string) record {
+	h.Helper()
+	for {
+		r := <-h.log.arrived
+		if r.text == "not logged in to yet" {
+			continue
+		}
+		if r.text != want {
+			h.Fatalf("logged %q, want %q", r.text, want)
+		}
+		return r
+	}
+}
+
+// A refused login is not tried again for a day, whatever the schedule: servers lock accounts for less.
 func TestRefusedLoginWaits(t *testing.T) {
 	newHouse(t, "joe").bubble(func(h *house) {
 		h.server.SetFault(popsim.On("AUTH", 0, popsim.Refuse("[AUTH] no")))
-		defer h.start(h.config("schedule: \"* * * * *\"\n", "joe"))()
+		defer h.start(h.config("schedule: \"*/30 * * * *\"\n", "joe"))()
 		last := h.next("run failed")
-		for range 3 {
-			r := h.next("run failed")
-			h.after(r, last.at, time.Hour, 75*time.Minute+time.Second)
+		for range 2 {
+			r := h.seldom("run failed")
+			h.after(r, last.at, 24*time.Hour, 25*time.Hour)
 			last = r
 		}
 		h.wake <- syscall.SIGUSR1 // a person says: now
 		h.after(h.next("run failed"), last.at, 0, 0)
+		h.server.SetFault(nil)
+		h.wake <- syscall.SIGUSR1
+		h.after(h.next("run succeeded again"), last.at, 0, 0)
 	})
 }
 
-// Nor by a daemon that is started anew.
+// Nor by a daemon that is started anew; but one whose password has changed is tried at once.
 func TestRefusedLoginWaitsOverARestart(t *testing.T) {
 	newHouse(t, "joe").bubble(func(h *house) {
 		h.server.SetFault(popsim.On("AUTH", 0, popsim.Refuse("[AUTH] no")))
-		c := h.config("schedule: \"* * * * *\"\n", "joe")
+		c := h.config("schedule: \"*/30 * * * *\"\n", "joe")
 		stop := h.start(c)
 		last := h.next("run failed")
 		stop()
+		stop = h.start(c)
+		h.after(h.seldom("run failed"), last.at, 24*time.Hour, 25*time.Hour)
+		stop()
+		c = h.config("schedule: \"*/30 * * * *\"\ntimeout: 59m\n", "joe")
+		now := time.Now()
 		defer h.start(c)()
-		h.after(h.next("run failed"), last.at, time.Hour, 75*time.Minute+time.Second)
+		h.after(h.next("run failed"), now, 0, time.Hour)
+	})
+}
+
+// Over a server's limits, an hour goes by before the next login, then two, then four.
+func TestOverQuotaWaits(t *testing.T) {
+	newHouse(t, "joe").bubble(func(h *house) {
+		h.server.SetFault(popsim.On("AUTH", 0, popsim.Refuse("[AUTH] Account exceeded pop command or bandwidth limits (Failure)")))
+		defer h.start(h.config("schedule: \"@every 5m\"\n", "joe"))()
+		last := h.next("run failed")
+		for _, hours := range []time.Duration{1, 2, 4, 8, 16, 24, 24} {
+			r := h.seldom("run failed")
+			h.after(r, last.at, hours*time.Hour, hours*time.Hour+10*time.Minute)
+			last = r
+		}
+		h.server.SetFault(nil)
+		h.after(h.seldom("run succeeded again"), last.at, 24*time.Hour, 24*time.Hour+10*time.Minute)
 	})
 }
 
@@ -344,7 +388,7 @@ func (h *house) hold(command string) (held, letGo chan string) {
 	held, letGo = make(chan string), make(chan string)
 	h.server.SetFault(func(r popsim.Request) popsim.Action {
 		if r.Command == command && r.Nth == 1 {
-			held <- r.Username
+			held <- strings.TrimSuffix(r.Username, "@gmail.com")
 			<-letGo
 		}
 		return popsim.Action{}

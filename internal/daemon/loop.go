@@ -3,11 +3,11 @@ package daemon
 import (
 	"context"
 	"log/slog"
-	"reflect"
 	"time"
 
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/fetch"
+	"github.com/popfetchd/popfetchd/internal/ledger"
 )
 
 // longestNap bounds a single wait: timers stand still while the machine sleeps and do not see the clock being set, so
@@ -28,10 +28,8 @@ type loop struct {
 
 func (l *loop) run(ctx context.Context) {
 	defer close(l.done)
-	changed := false
 	if l.predecessor != nil {
 		<-l.predecessor.done
-		changed = !reflect.DeepEqual(l.account, l.predecessor.account)
 		l.predecessor = nil
 	}
 	summary, err := l.daemon.Fetcher.Ledger.Summary(l.account.Name)
@@ -40,22 +38,13 @@ func (l *loop) run(ctx context.Context) {
 	}
 	pace := newPace(l.account.Schedule.Next, summary.ConsecutiveFailures)
 	due := pace.first(summary.LastAttempt, l.now())
-	if !changed { // another user name or password may be let in at once
-		due = postponed(due, summary.NotBefore, l.now())
-	}
 	for l.waitUntil(ctx, due) && l.gate.enter(ctx, l.retired) {
 		report, ran := l.fetch(ctx)
 		if !ran || ctx.Err() != nil {
 			return // told to stop: whatever the run says, it is no failure
 		}
-		recovered := pace.failures > 0 && report.Err == nil
-		kind := fetch.KindOf(report.Err)
-		due = pace.after(kind, l.now())
-		if kind == fetch.Refused { // also for a daemon that is started anew
-			if err := l.daemon.Fetcher.Ledger.Postpone(l.account.Name, l.now().Add(refusedWait)); err != nil {
-				l.log.Error("writing the ledger", "error", err)
-			}
-		}
+		recovered := pace.failures > 0 && report.Err == nil && !report.Held
+		due = pace.after(outcome{fetch.KindOf(report.Err), report.Held, report.NotBefore}, l.now())
 		l.tell(report, recovered, due)
 	}
 }
@@ -68,9 +57,21 @@ func (l *loop) fetch(ctx context.Context) (report fetch.Report, ran bool) {
 	}
 	select {
 	case <-l.woken: // this is the run that was asked for
+		l.lift()
 	default:
 	}
 	return l.daemon.Fetcher.Run(ctx, l.account, nil), true
+}
+
+// lift lets an account log in again whose login was refused: somebody has asked for it, perhaps after mending what was wrong.
+func (l *loop) lift() {
+	hold, err := l.daemon.Fetcher.Ledger.Hold(l.account.Name)
+	if err == nil && (hold.Reason == ledger.LoginRefused || hold.Reason == ledger.SignIn) {
+		err = l.daemon.Fetcher.Ledger.Lift(l.account.Name)
+	}
+	if err != nil {
+		l.log.Error("lifting a hold", "error", err)
+	}
 }
 
 // now is the wall clock's time, without the monotonic reading that would hide that it was set or that the machine slept.
@@ -94,6 +95,7 @@ func (l *loop) waitUntil(ctx context.Context, due time.Time) bool {
 		case <-timer.C:
 		case <-l.woken:
 			timer.Stop()
+			l.lift()
 			return !l.ending(ctx)
 		case <-l.retired:
 			timer.Stop()
@@ -119,6 +121,10 @@ func (l *loop) tell(r fetch.Report, recovered bool, next time.Time) {
 	attributes := []any{"listed", r.Listed, "new", r.New, "stored", r.Stored, "bytes", r.Bytes, "deleted", r.Deleted,
 		"pending_delete", r.PendingDelete, "skipped", r.Skipped, "failed", r.Failed, "seconds", r.Took.Seconds(), "next", next.Format(time.DateTime)}
 	switch {
+	case r.Held:
+		l.log.Debug("not logged in to yet", "not_before", r.NotBefore.Format(time.DateTime))
+	case r.Left > 0:
+		l.log.Info("run done, the daily limit is reached", append(attributes, "left", r.Left, "goes_on", r.LimitedUntil.Format(time.DateTime))...)
 	case r.Err != nil:
 		l.log.Error("run failed", append(attributes, "error", r.Err)...)
 	case recovered:

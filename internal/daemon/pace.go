@@ -8,12 +8,12 @@ import (
 )
 
 // After a failure that may pass, the next run comes sooner than the schedule says: after a minute, doubling to an hour.
-// After one that only a person can mend (a refused login, a wrong configuration) it comes later, so that no server
-// locks the account for hammering it.
+// After one that only a person can mend it comes by the schedule or later; that a refused login is not tried again and
+// again, lest the server locks the account, is fetch's doing (see fetch.Report.Held).
 const (
-	firstRetry   = time.Minute
-	longestRetry = time.Hour
-	refusedWait  = time.Hour
+	firstRetry        = time.Minute
+	longestRetry      = time.Hour
+	configurationWait = time.Hour
 )
 
 // Runs start up to a tenth of their interval later than the schedule says, and at most this much, so that accounts of
@@ -45,28 +45,32 @@ func (p *pace) first(lastAttempt, now time.Time) time.Time {
 	return now.Add(p.part(startSpread))
 }
 
-// postponed returns when a run is due that is not to come before a time, as noted after a refused login. A time further
-// off than such a wait is long came of a clock that went wrong.
-func postponed(due, notBefore, now time.Time) time.Time {
-	if notBefore.Sub(now) > refusedWait+time.Second { // the ledger counts whole seconds
-		return due
-	}
-	return later(due, notBefore)
+// outcome is what matters of a run for the next one.
+type outcome struct {
+	kind      fetch.Kind
+	held      bool      // nothing was tried
+	notBefore time.Time // of the next login; zero: any time
 }
 
-// after returns when the next run is due after one that ended now.
-func (p *pace) after(kind fetch.Kind, now time.Time) time.Time {
+// after returns when the next run is due after one that ended now. While an account is held, runs come by the schedule all
+// the same: they do nothing but look whether what is held against it has changed.
+func (p *pace) after(o outcome, now time.Time) time.Time {
 	due := p.scheduled(now)
 	scheduled := due.Add(p.jitter(due))
-	switch kind {
-	case fetch.Fine:
+	if !o.held && o.kind != fetch.Fine {
+		p.failures++
+	}
+	switch {
+	case o.kind == fetch.Refused:
+		return scheduled
+	case o.notBefore.After(now) && o.kind != fetch.Configuration: // over a limit
+		return earlier(scheduled, o.notBefore.Add(p.part(time.Minute)))
+	case o.kind == fetch.Fine:
 		p.failures = 0
 		return scheduled
-	case fetch.Refused, fetch.Configuration:
-		p.failures++
-		return later(scheduled, now.Add(refusedWait+p.part(refusedWait/4)))
+	case o.kind == fetch.Configuration:
+		return later(scheduled, now.Add(configurationWait+p.part(configurationWait/4)))
 	default:
-		p.failures++
 		return earlier(scheduled, now.Add(p.retry()))
 	}
 }

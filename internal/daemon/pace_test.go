@@ -28,8 +28,8 @@ func TestJitter(t *testing.T) {
 	for schedule, limit := range map[string]time.Duration{
 		"@every 1m": 6 * time.Second, "@every 15m": 90 * time.Second, "@hourly": 2 * time.Minute, "@monthly": 2 * time.Minute,
 	} {
-		earliest := paceOf(t, schedule, 0).after(fetch.Fine, noon)
-		latest := paceOf(t, schedule, almostOne).after(fetch.Fine, noon)
+		earliest := paceOf(t, schedule, 0).after(outcome{kind: fetch.Fine}, noon)
+		latest := paceOf(t, schedule, almostOne).after(outcome{kind: fetch.Fine}, noon)
 		if want := paceOf(t, schedule, 0).next(noon); !earliest.Equal(want) {
 			t.Errorf("%s: %s without jitter, want %s", schedule, earliest, want)
 		}
@@ -45,16 +45,16 @@ func TestBackOff(t *testing.T) {
 		short, long := paceOf(t, "@monthly", 0), paceOf(t, "@monthly", almostOne)
 		for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60, 60} {
 			want *= time.Minute
-			if got := short.after(kind, noon).Sub(noon); got != want {
+			if got := short.after(outcome{kind: kind}, noon).Sub(noon); got != want {
 				t.Fatalf("kind %d, failure %d: %s, want %s", kind, short.failures, got, want)
 			}
-			got := long.after(kind, noon).Sub(noon)
+			got := long.after(outcome{kind: kind}, noon).Sub(noon)
 			if most := min(want*5/4, time.Hour); got > most || got < most-time.Second {
 				t.Fatalf("kind %d, failure %d: up to %s, want %s", kind, short.failures, got, most)
 			}
 		}
-		short.after(fetch.Fine, noon)
-		if got := short.after(kind, noon).Sub(noon); got != time.Minute {
+		short.after(outcome{kind: fetch.Fine}, noon)
+		if got := short.after(outcome{kind: kind}, noon).Sub(noon); got != time.Minute {
 			t.Errorf("after a success: %s, want a minute", got)
 		}
 	}
@@ -63,21 +63,45 @@ func TestBackOff(t *testing.T) {
 func TestBackOffPullsTheScheduleNearer(t *testing.T) {
 	p := paceOf(t, "@every 5m", 0)
 	for _, want := range []time.Duration{1, 2, 4, 5, 5, 5} {
-		if got := p.after(fetch.Temporary, noon).Sub(noon); got != want*time.Minute {
+		if got := p.after(outcome{kind: fetch.Temporary}, noon).Sub(noon); got != want*time.Minute {
 			t.Errorf("failure %d: %s, want %dm", p.failures, got, want)
 		}
 	}
 }
 
-// Whatever the schedule, a refused login and a wrong configuration are tried again after an hour or later.
-func TestRefusedWaits(t *testing.T) {
+// A refused login does not change the schedule: fetch sees to it that nothing is tried before something has changed.
+func TestRefusedKeepsTheSchedule(t *testing.T) {
+	p := paceOf(t, "@every 15m", 0)
+	for _, held := range []bool{false, true, true} {
+		if due := p.after(outcome{fetch.Refused, held, noon.AddDate(0, 0, 1)}, noon); !due.Equal(noon.Add(15 * time.Minute)) {
+			t.Errorf("held %v: due at %s", held, due)
+		}
+	}
+	if p.failures != 1 {
+		t.Errorf("%d failures", p.failures)
+	}
+}
+
+// Over a limit, the next run comes when there is room again, if the schedule does not come first.
+func TestLimitDelays(t *testing.T) {
+	for schedule, want := range map[string]time.Duration{"@every 15m": 15 * time.Minute, "@every 720h": 3 * time.Hour} {
+		for _, kind := range []fetch.Kind{fetch.Fine, fetch.Temporary} {
+			p := paceOf(t, schedule, 0)
+			if due := p.after(outcome{kind, true, noon.Add(3 * time.Hour)}, noon); !due.Equal(noon.Add(want)) {
+				t.Errorf("%s: due at %s", schedule, due)
+			}
+		}
+	}
+}
+
+// Whatever the schedule, a wrong configuration is tried again after an hour or later.
+func TestConfigurationWaits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		schedule := rapid.SampledFrom([]string{"@every 1m", "*/5 * * * *", "@hourly", "@daily", "30 12 * * *", "@every 61m"}).Draw(t, "schedule")
 		p := paceOf(t, schedule, rapid.Float64Range(0, almostOne).Draw(t, "random"))
 		p.failures = rapid.IntRange(0, 1000).Draw(t, "failures")
 		now := noon.Add(time.Duration(rapid.Int64Range(0, int64(400*24*time.Hour)).Draw(t, "later")))
-		kind := rapid.SampledFrom([]fetch.Kind{fetch.Refused, fetch.Configuration}).Draw(t, "kind")
-		got := p.after(kind, now)
+		got := p.after(outcome{kind: fetch.Configuration}, now)
 		if got.Before(now.Add(time.Hour)) || got.Before(p.next(now)) {
 			t.Errorf("now %s, schedule %s, next run %s", now, p.next(now), got)
 		}
@@ -115,12 +139,12 @@ func TestFirstRun(t *testing.T) {
 // A schedule that has no next time does not become one of all times.
 func TestScheduleWithoutNext(t *testing.T) {
 	p := &pace{next: func(time.Time) time.Time { return time.Time{} }, random: func() float64 { return almostOne }}
-	for _, due := range []time.Time{p.after(fetch.Fine, noon), p.first(noon, noon)} {
+	for _, due := range []time.Time{p.after(outcome{kind: fetch.Fine}, noon), p.first(noon, noon)} {
 		if due.Before(noon.AddDate(0, 11, 0)) {
 			t.Errorf("next run %s", due)
 		}
 	}
-	if due := p.after(fetch.Temporary, noon); due.Sub(noon) > 2*time.Minute {
+	if due := p.after(outcome{kind: fetch.Temporary}, noon); due.Sub(noon) > 2*time.Minute {
 		t.Errorf("next run after a failure %s", due)
 	}
 }

@@ -7,10 +7,15 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/popfetchd/popfetchd/internal/config"
+	"github.com/popfetchd/popfetchd/internal/oauth"
 	"github.com/popfetchd/popfetchd/internal/pop3"
 )
+
+// tokenTime is how long a token should be good for when a session begins: servers end the session with it.
+const tokenTime = 30 * time.Minute
 
 // address is the server's, as people write it.
 func address(account config.Account) string {
@@ -42,14 +47,94 @@ func password(ctx context.Context, account config.Account) (string, error) {
 	return secret, err
 }
 
-// connect opens a session and logs in. The secret is fetched first, so that nobody waits on an open connection.
+// Source is where the tokens of an account come from that signs in with OAuth 2.0.
+func Source(stateDir string, account config.Account) (oauth.Source, error) {
+	o := account.OAuth
+	secret, err := o.ClientSecret()
+	if err != nil {
+		return oauth.Source{}, &sortedError{Configuration, fmt.Errorf("oauth.client_secret_file: %w", err)}
+	}
+	return oauth.Source{
+		Client: oauth.Client{ID: o.ClientID, Secret: secret, AuthURL: o.AuthURL, TokenURL: o.TokenURL, DeviceURL: o.DeviceURL, RevokeURL: o.RevokeURL, Scopes: o.Scopes},
+		Store:  oauth.Store{Path: oauth.StorePath(stateDir, account.Name)},
+	}, nil
+}
+
+// connect opens a session and logs in. The secret is fetched first, so that nobody waits on an open connection. Servers have
+// been seen to take a login and then refuse the maildrop: STAT, the first question of every session, tells.
 func (r *run) connect(ctx context.Context) (*pop3.Session, error) {
 	r.tell(Connecting)
-	r.doing = "getting the password"
-	password, err := password(ctx, r.account)
+	c, err := r.credentials(ctx)
+	if err != nil {
+		return nil, r.advise(err)
+	}
+	session, err := r.logIn(ctx, c)
+	if refused := (*pop3.TokenError)(nil); errors.As(err, &refused) && r.token == "" && !r.renewed {
+		r.renewed = true
+		r.doing = "getting another token, since the server refused this one"
+		if c, err = r.renew(ctx, c); err != nil {
+			return nil, r.advise(err)
+		}
+		session, err = r.logIn(ctx, c)
+	}
 	if err != nil {
 		return nil, err
 	}
+	r.report.Sessions++
+	r.progress.Sessions++
+	r.limitSession()
+	return session, nil
+}
+
+// credentials gets what to log in with.
+func (r *run) credentials(ctx context.Context) (c pop3.Credentials, err error) {
+	c = pop3.Credentials{Username: r.account.Login(), Mechanism: pop3.Mechanism(r.account.Auth), OneLine: r.oneLine}
+	if r.account.OAuth == nil {
+		r.doing = "getting the password"
+		c.Password, err = password(ctx, r.account)
+		return c, err
+	}
+	if c.Token = r.token; c.Token != "" {
+		return c, nil
+	}
+	r.doing = "getting a token"
+	source, err := r.source()
+	if err != nil {
+		return c, err
+	}
+	token, err := source.Token(ctx, tokenTime)
+	c.Token, r.tokenEnd = token.Access, token.Expiry
+	return c, err
+}
+
+// renew gets another token in the place of one that was refused.
+func (r *run) renew(ctx context.Context, c pop3.Credentials) (pop3.Credentials, error) {
+	source, err := r.source()
+	if err != nil {
+		return c, err
+	}
+	token, err := source.Renew(ctx, c.Token)
+	c.Token, r.tokenEnd = token.Access, token.Expiry
+	return c, err
+}
+
+func (r *run) source() (oauth.Source, error) {
+	source, err := Source(r.StateDir, r.account)
+	source.Now = r.Now
+	return source, err
+}
+
+// logIn dials and logs in; a second time if the server hung up on the first form of AUTH.
+func (r *run) logIn(ctx context.Context, c pop3.Credentials) (*pop3.Session, error) {
+	session, err := r.tryLogin(ctx, c)
+	if other := (*pop3.OneLineError)(nil); errors.As(err, &other) && !c.OneLine {
+		r.oneLine, c.OneLine = true, true
+		session, err = r.tryLogin(ctx, c)
+	}
+	return session, err
+}
+
+func (r *run) tryLogin(ctx context.Context, c pop3.Credentials) (*pop3.Session, error) {
 	r.doing = "connecting to " + address(r.account)
 	server, err := server(r.account)
 	if err != nil {
@@ -58,33 +143,28 @@ func (r *run) connect(ctx context.Context) (*pop3.Session, error) {
 	server.Pipelining = server.Pipelining && !r.plain
 	session, err := pop3.Dial(ctx, server)
 	if err != nil {
-		return nil, err
+		return nil, r.advise(err)
 	}
 	r.doing = fmt.Sprintf("logging in to %s as %s", address(r.account), r.account.Login())
-	if err := session.Login(pop3.Credentials{Username: r.account.Login(), Password: password, Mechanism: pop3.Mechanism(r.account.Auth)}); err != nil {
+	if err := session.Login(c); err != nil {
 		defer session.Close()
 		return nil, r.judgeLogin(session, err)
 	}
-	r.report.Sessions++
 	return session, nil
 }
 
-// judgeLogin tells a login that will never work from one that did not work now. Where the server announces
-// AUTH-RESP-CODE only [AUTH] means wrong credentials (RFC 3206 §6); elsewhere a bare -ERR does too.
-func (r *run) judgeLogin(session *pop3.Session, err error) error {
-	var reply *pop3.ReplyError
-	if !errors.As(err, &reply) || reply.Temporary() {
-		return err
+// limitSession says when the session has to end: well before the server would end it.
+func (r *run) limitSession() {
+	now := r.Now()
+	r.sessionEnd, r.outOfTime = time.Time{}, false
+	if rulesOf(r.account).window || r.account.OAuth != nil {
+		r.sessionEnd = now.Add(sessionTime)
 	}
-	if reply.Code == "" && session.Capabilities().Has("AUTH-RESP-CODE") {
-		return err
+	if r.tokenEnd.IsZero() {
+		return
 	}
-	advice := "check username and password; the daemon waits an hour before it tries again, so that the server does not lock the account"
-	switch {
-	case reply.Code == "SYS/PERM": // RFC 3206 §4: beyond what the user can mend
-		advice = "ask the provider; the daemon waits an hour before it tries again"
-	case r.account.Provider == "gmail":
-		advice = "Gmail wants 2-step verification and an app password (16 letters) here, and POP enabled in its settings; the daemon waits an hour before it tries again"
+	left := r.tokenEnd.Sub(now)
+	if end := r.tokenEnd.Add(-min(left/4, 5*time.Minute)); left > 0 && end.Before(r.sessionEnd) {
+		r.sessionEnd = end
 	}
-	return &sortedError{Refused, fmt.Errorf("%w; %s", err, advice)}
 }

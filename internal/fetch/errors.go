@@ -55,6 +55,8 @@ const (
 func KindOf(err error) Kind {
 	var (
 		sorted      *sortedError
+		judged      *refusal
+		held        *errHeld
 		secret      *config.SecretError
 		file        *config.Error
 		credentials *pop3.CredentialError
@@ -67,6 +69,10 @@ func KindOf(err error) Kind {
 		return Fine
 	case errors.As(err, &sorted):
 		return sorted.kind
+	case errors.As(err, &judged):
+		return judged.kind
+	case errors.As(err, &held):
+		return held.kind()
 	case errors.As(err, &secret), errors.As(err, &file), errors.As(err, &credentials):
 		return Configuration
 	case errors.Is(err, store.ErrLocked), errors.Is(err, ledger.ErrBusy), errors.Is(err, errStopped):

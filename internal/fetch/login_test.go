@@ -50,9 +50,23 @@ func TestLoginFails(t *testing.T) {
 			}
 			w.quits(0)
 			w.mend()
+			if test.kind == fetch.Refused {
+				w.waits(fetch.Refused)
+			}
 			w.succeed(fetch.Report{Listed: 1, New: 1, Stored: 1})
 		})
 	}
+}
+
+// waits holds that a run tries nothing, and lets the next one log in.
+func (w *world) waits(kind fetch.Kind) {
+	w.Helper()
+	sessions := w.account.Sessions()
+	w.fail(kind, fetch.Report{Held: true})
+	if n := w.account.Sessions() - sessions; n != 0 {
+		w.Errorf("%d logins where there should be none", n)
+	}
+	w.must(w.ledger.Lift("joe"))
 }
 
 // What the configuration names is not there, or not right: nobody is asked to log in.

@@ -82,7 +82,7 @@ func TestProgress(t *testing.T) {
 	if want := []fetch.Phase{fetch.Connecting, fetch.Listing, fetch.Retrieving, fetch.Deleting, fetch.Done}; !slices.Equal(seen, want) {
 		t.Errorf("phases %v, want %v", seen, want)
 	}
-	if want := (fetch.Progress{Phase: fetch.Done, Messages: 5, TotalMessages: 5, Bytes: octets, TotalBytes: octets}); last != want {
+	if want := (fetch.Progress{Phase: fetch.Done, Messages: 5, TotalMessages: 5, Bytes: octets, TotalBytes: octets, Sessions: 1}); last != want {
 		t.Errorf("ended with %+v, want %+v", last, want)
 	}
 }

@@ -47,7 +47,13 @@ func (f *Fetcher) CheckLogin(ctx context.Context, account config.Account, token 
 	if err != nil {
 		return &Error{account.Name, r.doing, err}
 	}
-	return session.Quit()
+	defer session.Close()
+	r.doing = "asking for the state of the maildrop"
+	if _, _, err := session.Stat(); err != nil {
+		return &Error{account.Name, r.doing, r.advise(err)}
+	}
+	_ = session.Quit() // what there was to know is known
+	return nil
 }
 
 // Preview logs in and says what a run would do. It changes nothing, here or on the server. Ledger may be nil.
@@ -81,11 +87,11 @@ func (r *run) inspect(ctx context.Context) (Inspection, error) {
 	i.Capabilities, i.Pipelined = session.Capabilities().Lines(), session.Pipelined()
 	r.doing = "listing the messages"
 	if i.Messages, i.Octets, err = session.Stat(); err != nil {
-		return i, err
+		return i, r.advise(err)
 	}
 	drop, err := r.ask(session)
 	if err != nil {
-		return i, err
+		return i, r.advise(err)
 	}
 	if i.Preview, err = r.foresee(drop); err != nil {
 		return i, err

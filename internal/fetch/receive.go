@@ -16,33 +16,59 @@ import (
 // goes on with sessions that ask one question at a time.
 var errOutOfStep = errors.New("the server's answers do not fit the questions: it is asked one at a time from now on")
 
-// receive streams the wanted messages into the delivery and returns which failed, and why.
+// receive streams the wanted messages into the delivery, portion by portion, and returns which failed, and why.
 func (r *run) receive(ctx context.Context, session *pop3.Session, drop *maildrop, wanted []int, d *delivery) ([]ledger.Failure, error) {
-	next := 0
 	verdicts := verdicts{run: r}
-	for message := range session.Retrieve(drop.numbers(wanted)) {
-		index := wanted[next]
+	rest := wanted
+	for len(rest) > 0 {
+		portion, err := r.portion(drop, rest)
+		if err != nil {
+			return verdicts.failures, d.fail(err)
+		}
+		if len(portion) == 0 {
+			r.leave(len(rest))
+			break
+		}
+		rest = rest[len(portion):]
+		before := r.progress.Bytes
+		err = r.receivePortion(ctx, session, drop, portion, d, &verdicts)
+		if trouble := r.settlePortion(r.progress.Bytes - before); trouble != nil {
+			return verdicts.failures, d.fail(trouble)
+		}
+		if err != nil {
+			return verdicts.failures, err
+		}
+	}
+	if err := r.endInStep(session, drop, wanted[:len(wanted)-len(rest)], d); err != nil {
+		return nil, err // refusals may have been the answers to other questions, too
+	}
+	return verdicts.failures, nil
+}
+
+// receivePortion streams messages that are asked for in one go.
+func (r *run) receivePortion(ctx context.Context, session *pop3.Session, drop *maildrop, portion []int, d *delivery, verdicts *verdicts) error {
+	next := 0
+	for message := range session.Retrieve(drop.numbers(portion)) {
+		index := portion[next]
 		next++
-		r.doing = fmt.Sprintf("receiving message %d of %d", next, len(wanted))
+		r.asked++
+		r.doing = fmt.Sprintf("receiving message %d of %d", r.asked, r.wanted)
 		err := message.Err
 		if err == nil {
 			err = r.take(ctx, session, drop, index, &incoming{run: r, message: message}, d)
 		}
 		if ctx.Err() != nil || d.err != nil {
-			return verdicts.failures, cmp.Or(d.err, context.Cause(ctx)) // no message's fault
+			return cmp.Or(d.err, context.Cause(ctx)) // no message's fault
 		}
 		if err := verdicts.judge(drop.keys[index], drop.states[index].Failure, err); err != nil {
-			return verdicts.failures, err
+			return err
 		}
 		if err == nil {
 			r.progress.Messages++
 			r.tell(Retrieving)
 		}
 	}
-	if err := r.endInStep(session, drop, wanted, d); err != nil {
-		return nil, err // refusals may have been the answers to other questions, too
-	}
-	return verdicts.failures, nil
+	return nil
 }
 
 // errNothing is an answer to RETR without a single octet, for a message that has some.
@@ -84,12 +110,12 @@ func (r *run) prove(session *pop3.Session, listed pop3.Entry, in *incoming) erro
 
 // endInStep makes sure, before the last batch of a pipelined session is committed, that no answer is left over: then
 // those before it would be answers to other questions than they seemed to be.
-func (r *run) endInStep(session *pop3.Session, drop *maildrop, wanted []int, d *delivery) error {
-	if !session.Pipelined() {
+func (r *run) endInStep(session *pop3.Session, drop *maildrop, asked []int, d *delivery) error {
+	if !session.Pipelined() || len(asked) == 0 {
 		return nil
 	}
 	broken := (*pop3.ProtocolError)(nil)
-	last := wanted[len(wanted)-1]
+	last := asked[len(asked)-1]
 	if err := session.InStep(drop.listing[last]); !errors.As(err, &broken) {
 		return nil // in step, or the line was cut, which finish will find out
 	}

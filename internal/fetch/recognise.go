@@ -11,8 +11,11 @@ import (
 // deleted, the others move up in the listing: it changes their keys back to those under which they were stored.
 func (r *run) recognise(drop *maildrop) (err error) {
 	drop.states, err = r.Ledger.States(r.account.Name, drop.keys)
-	if err != nil || rulesOf(r.account).window {
+	if err != nil {
 		return err
+	}
+	if rulesOf(r.account).window {
+		return r.recogniseByUID(drop)
 	}
 	var moved []int // perhaps: all that seem to be deleted already, and those that a header alone vouches for
 	for index, state := range drop.states {
@@ -24,6 +27,28 @@ func (r *run) recognise(drop *maildrop) (err error) {
 		return nil
 	}
 	return r.moveBack(drop, moved)
+}
+
+// recogniseByUID finds messages that were listed with another size when they were stored: Gmail's UIDs are a message's for
+// life, while it has counted line ends in more than one way.
+func (r *run) recogniseByUID(drop *maildrop) error {
+	var strange []string
+	for index, state := range drop.states {
+		if !state.Known {
+			strange = append(strange, drop.keys[index].UID)
+		}
+	}
+	known, err := r.Ledger.ByUID(r.account.Name, strange)
+	if err != nil || len(known) == 0 {
+		return err
+	}
+	for index, key := range drop.keys {
+		if other, ok := known[key.UID]; ok && !drop.states[index].Known {
+			drop.keys[index] = other
+		}
+	}
+	drop.states, err = r.Ledger.States(r.account.Name, drop.keys)
+	return err
 }
 
 // unsure says that a message is to be deleted that only its header tells from others: a look at all of it comes first.

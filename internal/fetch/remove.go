@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,29 +15,30 @@ import (
 
 // finish deletes on the server what may go, and ends the session so that it counts. Only now, with everything that was
 // retrieved durable and remembered, is QUIT sent: it is a commit on the server too (RFC 1939 §6 and §8).
-func (r *run) finish(ctx context.Context, session *pop3.Session, drop *maildrop, stored []int) error {
+// ended says that the server answered it.
+func (r *run) finish(ctx context.Context, session *pop3.Session, drop *maildrop, stored []int) (ended bool, err error) {
 	due, err := r.safe(ctx, drop, append(slices.Clone(drop.plan.remove), r.due(drop)...))
 	if err != nil {
-		return err
+		return false, err
 	}
 	if r.deletesAtOnce() {
 		due = append(due, stored...)
 	}
 	accepted, err := r.remove(session, drop, drop.separable(due, stored))
 	if err != nil {
-		return err
+		return false, err
 	}
 	r.doing = "ending the session"
 	if err := session.Quit(); err != nil {
 		if len(accepted) == 0 {
 			r.log.Info("the server did not confirm the end of the session", "reason", err.Error())
-			return nil
+			return false, nil
 		}
-		return fmt.Errorf("%d deletions are not confirmed and will be sent again: %w", len(accepted), err)
+		return false, fmt.Errorf("%d deletions are not confirmed and will be sent again: %w", len(accepted), err)
 	}
 	r.quits++
 	r.report.Deleted += len(accepted)
-	return r.confirm(drop, accepted)
+	return true, cmp.Or(r.confirm(drop, accepted), r.arrived(drop))
 }
 
 // due returns the messages that turned out to be here already and whose time on the server is over.
@@ -141,7 +143,7 @@ func (r *run) reconcile(drop *maildrop) error {
 	} else { // what is no longer listed is gone, it seems: the answer to the QUIT that deleted it was lost
 		err = r.Ledger.SetDeletion(r.account.Name, missing(unfinished, drop.keys), ledger.Gone)
 	}
-	if err != nil || r.account.Provider == "gmail" { // Gmail lists a window: what is missing there may come back
+	if err != nil || rulesOf(r.account).window { // Gmail lists a window: what is missing there may come back
 		return err
 	}
 	failures, err := r.Ledger.Failures(r.account.Name)

@@ -41,7 +41,17 @@ type run struct {
 	quits    int                 // sessions that ended well
 	plain    bool                // no pipelining any more: replies did not fit the questions
 	token    string              // to log in with, in the place of the account's own
+	renewed  bool                // another token was asked for, since one was refused
+	oneLine  bool                // the server wants AUTH and its response on one line
+	tokenEnd time.Time           // of the token that the session began with; zero without one
 	barren   int                 // sessions in a row that were lost before any message was stored
+
+	sessionEnd time.Time // when the session has to stop asking for mail; zero: never
+	outOfTime  bool      // it did
+	wanted     int       // messages that the session is to fetch
+	asked      int       // of those, asked for
+	quota      quota
+	window     window
 
 	counting bool // before holds
 	before   int  // rows of the account before this run added any
@@ -69,16 +79,39 @@ func (r *run) do(ctx context.Context) error {
 			return err
 		}
 	}
-	for range maxSessions {
+	if held, err := r.held(ctx); held || err != nil {
+		return err
+	}
+	if err := r.visits(ctx); err != nil {
+		return r.advise(err)
+	}
+	if err := r.rescue(ctx); err != nil {
+		return r.advise(err)
+	}
+	return r.settleUp()
+}
+
+// visits holds sessions as long as there is a reason for another one. Those of a windowed server go on for as long as they
+// bring anything.
+func (r *run) visits(ctx context.Context) error {
+	for n := 1; ; n++ {
 		again, err := r.visit(ctx)
-		if err != nil {
+		switch {
+		case err != nil && r.quits > 0 && wantsDelay(err):
+			r.log.Info("the server wants some time between two logins: the rest comes with the next run", "reply", err.Error())
+			return nil
+		case err != nil || !again:
 			return err
-		}
-		if !again {
-			return r.settleUp()
+		case n >= maxSessions && !r.windowed() && !r.outOfTime:
+			return cmp.Or(r.settleUp(), fmt.Errorf("gave up after %d sessions with messages left", n))
 		}
 	}
-	return cmp.Or(r.settleUp(), fmt.Errorf("gave up after %d sessions with messages left", maxSessions))
+}
+
+// wantsDelay says that a server lets nobody in so soon after the last time (RFC 2449 section 8.1.1).
+func wantsDelay(err error) bool {
+	reply := (*pop3.ReplyError)(nil)
+	return errors.As(err, &reply) && reply.Code == "LOGIN-DELAY"
 }
 
 // settleUp says what went wrong in a run that came to its end all the same.
@@ -97,6 +130,9 @@ func (r *run) settleUp() error {
 func (r *run) conclude(ctx context.Context, failed error) error {
 	pending, err := r.Ledger.Deletions(r.account.Name, ledger.Pending)
 	r.report.PendingDelete = len(pending)
+	if r.report.Held {
+		return cmp.Or(failed, err)
+	}
 	if KindOf(failed) == Temporary && ctx.Err() != nil {
 		if r.settled {
 			err = cmp.Or(err, r.Ledger.Settle(r.account.Name))
@@ -109,7 +145,7 @@ func (r *run) conclude(ctx context.Context, failed error) error {
 	} else {
 		r.doing = "recording the end of the run"
 	}
-	return cmp.Or(failed, err, r.Ledger.Finish(r.account.Name, r.Now(), problem, r.settled))
+	return cmp.Or(failed, err, r.Ledger.Finish(r.account.Name, r.Now(), problem, r.settled), r.hold(ctx, failed))
 }
 
 // visit holds one session. again says that messages were left for another one: when the connection broke over one of them,
@@ -125,6 +161,10 @@ func (r *run) visit(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	known, err := r.lookBehind(drop)
+	if err != nil {
+		return false, err
+	}
 	wanted, later := drop.plan.fetch, drop.plan.suspects
 	if len(wanted) == 0 && (len(drop.plan.remove) == 0 || r.quits > 0) {
 		wanted, later = later, nil
@@ -136,7 +176,15 @@ func (r *run) visit(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, err // without QUIT: what was retrieved and not stored must not count as fetched there
 	}
-	return len(later) > 0, r.finish(ctx, session, drop, stored)
+	taken, err := r.takeAgain(ctx, session, drop, known)
+	if err != nil {
+		return false, err
+	}
+	ended, err := r.finish(ctx, session, drop, stored)
+	if err != nil || !ended {
+		return len(later) > 0 || r.windowed() && len(stored) > 0, err
+	}
+	return r.goesOn(drop, stored, taken) || len(later) > 0, nil
 }
 
 // lose takes note of a session that ended over one message, and says whether another one is worth the try: for what is left
@@ -160,25 +208,30 @@ func (r *run) list(ctx context.Context, session *pop3.Session) (*maildrop, error
 	if err != nil {
 		return nil, err
 	}
+	return drop, r.plan(ctx, session, drop)
+}
+
+// plan decides what to do about a listing.
+func (r *run) plan(ctx context.Context, session *pop3.Session, drop *maildrop) (err error) {
 	for _, step := range []func() error{
 		func() error { return r.recognise(drop) },
 		func() error { return r.redate(drop) },
 		func() error { return r.adopt(ctx, drop) },
-		func() error { return r.takeBaseline(drop) },
+		func() error { return r.takeBaseline(ctx, drop) },
 		func() error { return r.matchStrays(ctx, session, drop) },
 		func() error { return r.followMove(ctx, session, drop) },
 	} {
 		if err := step(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	drop.plan = makePlan(drop.keys, drop.states, rulesOf(r.account), r.began)
 	r.suspect(drop)
 	r.count(drop)
 	if drop.copies, err = r.findCopies(drop); err != nil {
-		return nil, err
+		return err
 	}
-	return drop, cmp.Or(r.noteTooLarge(drop), r.reconcile(drop))
+	return cmp.Or(r.noteTooLarge(drop), r.reconcile(drop))
 }
 
 // suspect puts messages last that may be those over which a session of this run broke, where they have other names by now.
@@ -199,7 +252,7 @@ func (r *run) suspect(drop *maildrop) {
 
 func rulesOf(account config.Account) rules {
 	return rules{delete: account.Policy == config.Delete, deleteAfter: account.DeleteAfter, maxMessageSize: account.MaxMessageSize,
-		window: account.Provider == "gmail"}
+		window: account.Preset().Windowed}
 }
 
 // redate lets delete_after begin anew for what was stored while the clock was ahead, perhaps by years: from the last run
@@ -222,14 +275,21 @@ func (r *run) redate(drop *maildrop) error {
 	return r.Ledger.Redate(r.account.Name, keys, last)
 }
 
-// takeBaseline takes the first listing as already had, where the account says from-now-on.
-func (r *run) takeBaseline(drop *maildrop) error {
+// takeBaseline takes the first listing as already had, where the account says from-now-on. A window hides most of what is
+// already had: there it has to be the server that lists new mail only.
+func (r *run) takeBaseline(ctx context.Context, drop *maildrop) error {
 	if r.account.Access != config.FromNowOn {
 		return nil
 	}
 	has, err := r.Ledger.HasBaseline(r.account.Name)
 	if has || err != nil {
 		return err
+	}
+	if r.windowed() {
+		if err := r.confirmFromNowOn(ctx); err != nil {
+			return err
+		}
+		return r.Ledger.SetBaseline(r.account.Name, r.Now(), nil)
 	}
 	r.log.Info("access is from-now-on: what the server lists now is taken as already had", "messages", len(drop.keys))
 	if err := r.Ledger.SetBaseline(r.account.Name, r.Now(), drop.keys); err != nil {
@@ -329,6 +389,7 @@ func (r *run) exonerate(drop *maildrop, d *delivery) {
 
 // expect sets the totals for progress; what sessions before this one have done stays counted.
 func (r *run) expect(drop *maildrop, wanted []int) {
+	r.wanted, r.asked = len(wanted), 0
 	r.progress.TotalMessages, r.progress.TotalBytes = r.progress.Messages+len(wanted), r.progress.Bytes
 	for _, index := range wanted {
 		r.progress.TotalBytes += drop.listing[index].Size

@@ -43,7 +43,7 @@ func (v *verdicts) judge(key ledger.Key, before *ledger.Failure, outcome error) 
 	}
 	var reply *pop3.ReplyError
 	switch refused := errors.As(outcome, &reply); {
-	case refused && (reply.Temporary() || v.inARow == maxRefusals):
+	case refused && (reply.Temporary() || v.inARow == maxRefusals || v.run.overQuota(reply)):
 		v.failures = v.failures[:len(v.failures)-v.inARow]
 		return outcome
 	case refused:

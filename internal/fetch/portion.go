@@ -1,0 +1,125 @@
+package fetch
+
+import (
+	"time"
+
+	"github.com/popfetchd/popfetchd/internal/ledger"
+)
+
+// Where a session may not go on for ever, or a day's octets are limited, messages are asked for in portions. Before each one
+// is a moment at which the session can end well: nothing is under way.
+const (
+	portionMessages = 50
+	portionBytes    = 8 << 20
+)
+
+// day is the time over which daily_limit counts.
+const day = 24 * time.Hour
+
+// quota is what daily_limit allows. What a portion is listed with is booked in the ledger before it is asked for, and set
+// right afterwards, so that a crash counts too much rather than too little.
+type quota struct {
+	booked int64     // for the portion under way
+	until  time.Time // when the next message fits in; zero as long as all did
+}
+
+// limited says that the daily limit was reached.
+func (r *run) limited() bool { return !r.quota.until.IsZero() }
+
+// rationed says that messages are asked for in portions.
+func (r *run) rationed() bool {
+	return !r.sessionEnd.IsZero() || r.account.DailyLimit > 0
+}
+
+// portion returns the first of the messages at indices that may be asked for now; none when the session or the day has
+// no room for more.
+func (r *run) portion(drop *maildrop, indices []int) ([]int, error) {
+	if !r.rationed() {
+		return indices, nil
+	}
+	if !r.sessionEnd.IsZero() && !r.Now().Before(r.sessionEnd) {
+		r.outOfTime = true
+		return nil, nil
+	}
+	room, err := r.room(drop.listing[indices[0]].Size)
+	if err != nil || r.limited() {
+		return nil, err
+	}
+	n, octets := 0, int64(0)
+	for n < min(len(indices), portionMessages) {
+		size := drop.listing[indices[n]].Size
+		if n > 0 && (octets+size > portionBytes || octets+size > room) {
+			break
+		}
+		octets += size
+		n++
+	}
+	return indices[:n], r.book(drop, indices[:n], octets)
+}
+
+// room returns how many octets the day has left. Where they do not do for the next message it notes when they will. One that
+// is larger than the limit itself has a day of its own.
+func (r *run) room(next int64) (int64, error) {
+	limit := r.account.DailyLimit
+	if limit == 0 {
+		return 1 << 62, nil
+	}
+	spent, err := r.Ledger.Traffic(r.account.Name, r.Now().Add(-day))
+	if err != nil {
+		return 0, err
+	}
+	total := int64(0)
+	for _, t := range spent {
+		total += t.Octets
+	}
+	if total == 0 || total+next <= limit {
+		return limit - total, nil
+	}
+	for _, t := range spent {
+		if total -= t.Octets; total == 0 || total+next <= limit {
+			r.quota.until = t.At.Add(day)
+			break
+		}
+	}
+	return 0, nil
+}
+
+// book notes what is about to be asked for.
+func (r *run) book(drop *maildrop, portion []int, octets int64) error {
+	if r.windowed() {
+		var keys []ledger.Key
+		for _, index := range portion {
+			if !drop.states[index].Known {
+				keys = append(keys, drop.keys[index])
+			}
+		}
+		if err := r.Ledger.SetUnderway(r.account.Name, keys); err != nil {
+			return err
+		}
+	}
+	if r.account.DailyLimit == 0 {
+		return nil
+	}
+	r.quota.booked = octets
+	return r.Ledger.AddTraffic(r.account.Name, r.Now(), octets)
+}
+
+// settlePortion sets right what was booked, once a portion has come or broken off.
+func (r *run) settlePortion(received int64) error {
+	difference := received - r.quota.booked
+	r.quota.booked = 0
+	if r.account.DailyLimit == 0 || difference == 0 {
+		return nil
+	}
+	return r.Ledger.AddTraffic(r.account.Name, r.Now(), difference)
+}
+
+// leave counts messages that the daily limit left on the server: they are neither failed nor forgotten.
+func (r *run) leave(n int) {
+	if n == 0 || !r.limited() {
+		return
+	}
+	r.report.Left = n
+	r.report.New -= n
+	r.report.Skipped += n
+}

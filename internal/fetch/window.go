@@ -1,0 +1,270 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/popfetchd/popfetchd/internal/config"
+	"github.com/popfetchd/popfetchd/internal/gmail"
+	"github.com/popfetchd/popfetchd/internal/ledger"
+	"github.com/popfetchd/popfetchd/internal/pop3"
+)
+
+// Gmail does not list a mailbox but a window: the oldest mail that no POP client has taken yet, about 250 conversations of
+// it. What was RETRieved in a session that ended with QUIT is taken ("popped"); it is listed no more, and the next session's
+// window reaches further. So a run holds sessions until one brings nothing new. What is stored here already and listed all
+// the same (a session broke before its QUIT, or the user had Gmail list everything again) has to be taken once more,
+// where it fills the window, or nobody would ever see what lies behind it.
+
+// fullWindow is how many messages a listing has that may hide others: a conversation is one message at least, and
+// batches of 200 have been seen.
+const fullWindow = 200
+
+// sessionTime is how long a session of a server with windows may receive, so that its QUIT comes well before the half
+// hour or hour after which sessions are cut, and little has to be received again when it does not.
+const sessionTime = 20 * time.Minute
+
+// The ledger's notes on an account, and how long each counts.
+const (
+	notPopped     = "not popped"   // retrieving mail once more did not take it out of the listing
+	recentRefused = "recent mode"  // it was refused
+	noteCounts    = 24 * time.Hour // then it is worth another try
+)
+
+// window is what a run knows of a listing that is only a part.
+type window struct {
+	taken    map[ledger.Key]bool // retrieved, here or for nothing, in sessions that ended well
+	stuck    bool                // the server lists them again all the same
+	vanished []ledger.Key        // asked for in a session that broke, never stored, and not listed any more
+}
+
+// windowed says that the account's server lists a window, and that it is this which is asked for.
+func (r *run) windowed() bool { return rulesOf(r.account).window && !r.account.Recent }
+
+// lookBehind prepares for what a window hides: it notes what has vanished from it, and returns the indices of messages
+// that are stored and have to be taken once more.
+func (r *run) lookBehind(drop *maildrop) (again []int, err error) {
+	if !r.windowed() {
+		return nil, nil
+	}
+	r.progress.More = len(drop.keys) >= fullWindow
+	if err := r.seekVanished(drop); err != nil {
+		return nil, err
+	}
+	for index, state := range drop.states {
+		if state.Known {
+			again = append(again, index)
+			r.window.stuck = r.window.stuck || r.window.taken[drop.keys[index]]
+		}
+	}
+	if r.window.stuck {
+		return nil, r.giveUpPopping()
+	}
+	if len(drop.keys) < fullWindow || len(again) == 0 {
+		return nil, nil
+	}
+	in, err := r.noted(notPopped)
+	if in || err != nil {
+		return nil, err
+	}
+	return again, nil
+}
+
+// giveUpPopping leaves a server alone for a day that goes on listing what was taken.
+func (r *run) giveUpPopping() error {
+	in, err := r.noted(notPopped)
+	if in || err != nil {
+		return err
+	}
+	r.log.Warn("the server goes on listing mail that was fetched in sessions that ended well, so what its window hides cannot be reached now; looked at again in a day")
+	return r.Ledger.SetNote(r.account.Name, notPopped, r.began)
+}
+
+// noted says that there is a note of that name and that it still counts.
+func (r *run) noted(name string) (bool, error) {
+	at, err := r.Ledger.Note(r.account.Name, name)
+	age := r.began.Sub(at)
+	return !at.IsZero() && age < noteCounts && age > -noteCounts, err
+}
+
+// takeAgain retrieves messages that are stored, for nothing but that the server counts them as taken when the session ends.
+func (r *run) takeAgain(ctx context.Context, session *pop3.Session, drop *maildrop, indices []int) (taken []int, err error) {
+	if len(indices) == 0 {
+		return nil, nil
+	}
+	r.doing = "retrieving mail that is stored already, so that the server lists what lies behind it"
+	for rest := indices; len(rest) > 0; {
+		part, err := r.portion(drop, rest)
+		if err != nil || len(part) == 0 {
+			return taken, err
+		}
+		rest = rest[len(part):]
+		received, err := r.takePart(ctx, session, drop, part)
+		if err := r.settlePortion(received); err != nil {
+			return nil, err
+		}
+		if err != nil {
+			return nil, err
+		}
+		taken = append(taken, part...)
+	}
+	return taken, nil
+}
+
+// takePart retrieves a part of them and returns how many octets came.
+func (r *run) takePart(ctx context.Context, session *pop3.Session, drop *maildrop, part []int) (received int64, err error) {
+	for message := range session.Retrieve(drop.numbers(part)) {
+		n, err := io.Copy(io.Discard, message)
+		received += n
+		if ctx.Err() != nil {
+			return received, context.Cause(ctx)
+		}
+		if reply := (*pop3.ReplyError)(nil); errors.As(err, &reply) && !reply.Temporary() && !r.overQuota(reply) {
+			continue // it stays in the window
+		}
+		if err != nil {
+			return received, err
+		}
+		r.tell(Retrieving)
+	}
+	return received, nil
+}
+
+// goesOn notes what a session that ended well has taken out of the window, and says whether another session may find more.
+func (r *run) goesOn(drop *maildrop, stored, taken []int) bool {
+	progress := len(stored) + len(taken) + len(drop.matched)
+	if r.windowed() {
+		if r.window.taken == nil {
+			r.window.taken = map[ledger.Key]bool{}
+		}
+		for _, indices := range [][]int{stored, taken, drop.matched} {
+			for _, index := range indices {
+				r.window.taken[drop.keys[index]] = true
+			}
+		}
+	}
+	return progress > 0 && !r.limited() && (r.outOfTime || r.windowed() && !r.window.stuck)
+}
+
+// arrived notes, once a session has ended well, that nothing of it is under way any more.
+func (r *run) arrived(drop *maildrop) error {
+	if !r.windowed() {
+		return nil
+	}
+	underway, err := r.Ledger.Underway(r.account.Name)
+	if err != nil {
+		return err
+	}
+	listed := missing(underway, drop.keys) // the others: still unaccounted for
+	return r.Ledger.Arrived(r.account.Name, missing(underway, listed))
+}
+
+// seekVanished looks for messages that were asked for, in a session that did not end well, and are not listed any more.
+func (r *run) seekVanished(drop *maildrop) error {
+	underway, err := r.Ledger.Underway(r.account.Name)
+	if err != nil || len(underway) == 0 {
+		return err
+	}
+	listed := make(map[string]bool, len(drop.keys))
+	for _, key := range drop.keys {
+		listed[key.UID] = true
+	}
+	r.window.vanished = nil
+	for _, key := range underway {
+		if !listed[key.UID] {
+			r.window.vanished = append(r.window.vanished, key)
+		}
+	}
+	return nil
+}
+
+// rescue fetches, in Gmail's recent mode, messages that have vanished from the window without being stored: should Gmail
+// count a message as taken although the session broke, this is the one way to it. It deletes nothing.
+func (r *run) rescue(ctx context.Context) error {
+	if len(r.window.vanished) == 0 || r.limited() {
+		return nil
+	}
+	refused, err := r.noted(recentRefused)
+	if refused || err != nil {
+		return err
+	}
+	account := r.account
+	defer func() { r.account = account }()
+	r.account.Recent, r.account.Policy, r.account.DeleteAfter = true, config.Keep, 0
+	session, err := r.connect(ctx)
+	if reply := (*pop3.ReplyError)(nil); errors.As(err, &reply) && !r.overQuota(reply) {
+		r.log.Warn("mail that was under way when a session broke is not listed any more, and recent mode was refused: tried again in a day", "messages", len(r.window.vanished), "reply", reply.Error())
+		return r.Ledger.SetNote(account.Name, recentRefused, r.began)
+	}
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	return r.rescueFrom(ctx, session)
+}
+
+// rescueFrom is the session of rescue.
+func (r *run) rescueFrom(ctx context.Context, session *pop3.Session) error {
+	drop, err := r.ask(session)
+	if err != nil || len(drop.keys) == 0 { // an empty listing proves nothing
+		return err
+	}
+	missed := make(map[string]bool, len(r.window.vanished))
+	for _, key := range r.window.vanished {
+		missed[key.UID] = true
+	}
+	drop.keepOnly(func(key ledger.Key) bool { return missed[key.UID] })
+	if err := r.plan(ctx, session, drop); err != nil {
+		return err
+	}
+	drop.plan.remove = nil
+	stored, err := r.retrieve(ctx, session, drop, drop.plan.fetch)
+	if err != nil {
+		return err
+	}
+	if ended, err := r.finish(ctx, session, drop, stored); err != nil || !ended || r.limited() {
+		return err
+	}
+	if lost := len(r.window.vanished) - len(drop.keys); lost > 0 {
+		r.log.Warn("mail that was under way when a session broke is listed no more, not even among the last 30 days: somebody deleted it, or Gmail counts it as fetched; "+
+			"to have it listed again, save \"Enable POP for all mail\" in Gmail's settings once more: nothing is stored twice", "messages", lost)
+	}
+	return r.Ledger.Arrived(r.account.Name, r.window.vanished)
+}
+
+// keepOnly takes everything else out of a listing.
+func (d *maildrop) keepOnly(wanted func(ledger.Key) bool) {
+	var listing []pop3.Entry
+	var keys []ledger.Key
+	for i, key := range d.keys {
+		if wanted(key) {
+			listing, keys = append(listing, d.listing[i]), append(keys, key)
+		}
+	}
+	d.listing, d.keys, d.leftOut = listing, keys, 0
+}
+
+// confirmFromNowOn makes sure, by Gmail's API, that Gmail itself lists nothing but new mail, as the file says.
+func (r *run) confirmFromNowOn(ctx context.Context) error {
+	r.doing = "reading Gmail's POP settings"
+	source, err := r.source()
+	if err != nil {
+		return err
+	}
+	token, err := source.Token(ctx, time.Minute)
+	if err != nil {
+		return err
+	}
+	settings, err := gmail.API{URL: r.account.OAuth.APIURL, Token: token.Access}.Settings(ctx)
+	if err != nil {
+		return err
+	}
+	if settings.Access != gmail.FromNowOn {
+		return &sortedError{Configuration, fmt.Errorf("access is from-now-on, but Gmail is set to list old mail too, all of which would be fetched: "+
+			"let Gmail follow the file by popfetchd gmail settings --apply %s, or write access: all-mail", r.account.Name)}
+	}
+	return nil
+}
