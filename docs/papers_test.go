@@ -56,8 +56,8 @@ func TestGuidesShowGoodConfigurations(t *testing.T) {
 				t.Errorf("%s shows\n%s\nof which check warns: %v", guide, yaml, parsed.Warnings)
 			}
 		}
-		if whole != 4 {
-			t.Errorf("%s shows %d whole files, want one of each kind: by hand, OAuth, OAuth with settings, recent mode", guide, whole)
+		if whole != 3 {
+			t.Errorf("%s shows %d whole files, want one of each kind: app password, OAuth, recent mode", guide, whole)
 		}
 	}
 }
