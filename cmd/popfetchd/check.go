@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io/fs"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +21,7 @@ type checkResult struct {
 	OK       bool             `json:"ok"`
 	Problems []checkProblem   `json:"problems"` // of the file
 	Accounts []accountChecked `json:"accounts"`
+	Warnings []checkProblem   `json:"warnings"` // what the file may say, but had better not
 }
 
 // checkProblem is a mistake in the file.
@@ -43,6 +46,7 @@ type accountChecked struct {
 	Schedule string    `json:"schedule"`
 	Next     time.Time `json:"next"` // by the schedule, from now
 	Problems []string  `json:"problems"`
+	Warnings []string  `json:"warnings"` // allowed, but hardly meant
 	Online   *online   `json:"online,omitempty"`
 
 	settings config.Account
@@ -77,31 +81,10 @@ func (a *app) check(ctx context.Context, names []string, goOnline bool) error {
 	if err != nil {
 		return a.checkFailed(err)
 	}
-	log, err := a.logger(a.stderr, slog.LevelWarn)
+	result, err := a.inspect(ctx, c, accounts, goOnline)
 	if err != nil {
 		return err
 	}
-	if err := probeState(c.StateDir); err != nil {
-		return &exitError{code: exitLocal, err: err}
-	}
-	f, done, err := openReader(c, log)
-	if err != nil {
-		return err
-	}
-	defer done()
-	result := checkResult{Config: c.Path, Problems: []checkProblem{}}
-	for _, account := range accounts {
-		checked := checkAccount(ctx, f, account)
-		if goOnline && gravest(checked.codes) != exitConfig {
-			checked.goOnline(ctx, f)
-		}
-		result.Accounts = append(result.Accounts, checked)
-	}
-	var codes []int
-	for _, checked := range result.Accounts {
-		codes = append(codes, checked.codes...)
-	}
-	result.OK = gravest(codes) == exitFine
 	if a.json {
 		if err := a.printJSON(result); err != nil {
 			return err
@@ -109,7 +92,42 @@ func (a *app) check(ctx context.Context, names []string, goOnline bool) error {
 	} else {
 		a.printChecked(c, result)
 	}
+	return a.tellProblems(result)
+}
+
+// inspect judges the accounts, with goOnline at their servers too.
+func (a *app) inspect(ctx context.Context, c *config.Config, accounts []config.Account, goOnline bool) (checkResult, error) {
+	result := checkResult{Config: c.Path, Problems: []checkProblem{}, Warnings: []checkProblem{}}
+	for _, w := range c.Warnings {
+		result.Warnings = append(result.Warnings, checkProblem(w))
+	}
+	if err := probeState(c.StateDir); err != nil {
+		return result, &exitError{code: exitLocal, err: err}
+	}
+	f, done, err := a.openQuietly(c)
+	if err != nil {
+		return result, err
+	}
+	defer done()
+	var codes []int
+	for _, account := range accounts {
+		checked := checkAccount(ctx, f, account)
+		if goOnline && !slices.Contains(checked.codes, exitConfig) && !slices.Contains(checked.codes, exitRefused) {
+			checked.goOnline(ctx, f, c)
+		}
+		result.Accounts = append(result.Accounts, checked)
+		codes = append(codes, checked.codes...)
+	}
+	result.OK = gravest(codes) == exitFine
+	return result, nil
+}
+
+// tellProblems writes what is wrong with the accounts to stderr, and returns
+// the exit code for it.
+func (a *app) tellProblems(result checkResult) error {
+	var codes []int
 	for _, checked := range result.Accounts {
+		codes = append(codes, checked.codes...)
 		for _, problem := range checked.Problems {
 			fmt.Fprintf(a.stderr, "popfetchd: %s\n", problem)
 		}
@@ -124,12 +142,12 @@ func (a *app) checkFailed(err error) error {
 	if !a.json || !errors.As(err, &file) {
 		return err
 	}
-	result := checkResult{Config: a.configPath, Problems: []checkProblem{}, Accounts: []accountChecked{}}
+	result := checkResult{Config: a.configPath, Problems: []checkProblem{}, Accounts: []accountChecked{}, Warnings: []checkProblem{}}
 	for _, p := range file.Problems {
 		if p.File != "" {
 			result.Config = p.File
 		}
-		result.Problems = append(result.Problems, checkProblem{p.File, p.Line, p.Key, p.Text})
+		result.Problems = append(result.Problems, checkProblem(p))
 	}
 	return errors.Join(a.printJSON(result), err)
 }
@@ -150,15 +168,37 @@ func checkAccount(ctx context.Context, f *fetch.Fetcher, account config.Account)
 		Schedule: account.Schedule.String(),
 		Next:     account.Schedule.Next(now).UTC().Truncate(time.Second),
 		Problems: []string{},
+		Warnings: []string{},
 		settings: account,
 	}
-	if _, err := account.Password(ctx); err != nil {
-		checked.add(err)
-	}
+	checked.checkSecret(ctx, f, account)
 	if err := f.ProbeMailbox(account); err != nil {
 		checked.add(err)
 	}
 	return checked
+}
+
+// checkSecret tries what the account logs in with.
+func (c *accountChecked) checkSecret(ctx context.Context, f *fetch.Fetcher, account config.Account) {
+	if account.OAuth == nil {
+		if _, err := account.Password(ctx); err != nil {
+			c.add(err)
+		} else if warning := account.PasswordWarning(ctx); warning != "" {
+			c.Warnings = append(c.Warnings, oneLine(warning))
+		}
+		return
+	}
+	source, err := fetch.Source(f.StateDir, account)
+	if err != nil {
+		c.add(&exitError{code: exitConfig, err: fmt.Errorf("account %s: %w", account.Name, err)})
+		return
+	}
+	switch _, err := source.Store.Load(); {
+	case errors.Is(err, fs.ErrNotExist):
+		c.add(&exitError{code: exitRefused, err: fmt.Errorf("account %s: nobody has signed in yet; run popfetchd login %[1]s", account.Name)})
+	case err != nil:
+		c.add(&exitError{code: exitConfig, err: fmt.Errorf("account %s: the sign-in: %w", account.Name, err)})
+	}
 }
 
 // add notes a problem and the exit code it stands for.
@@ -171,30 +211,47 @@ func (c *accountChecked) add(err error) {
 func (a *app) printChecked(c *config.Config, result checkResult) {
 	fmt.Fprintf(a.stdout, "%s: %s, no mistakes\n", result.Config, plural(len(c.Accounts), "account"))
 	fmt.Fprintf(a.stdout, "State and ledger in %s\n", c.StateDir)
+	for _, w := range c.Warnings {
+		fmt.Fprintf(a.stdout, "warning: %s\n", oneLine(w.String()))
+	}
 	for _, checked := range result.Accounts {
-		fmt.Fprintf(a.stdout, "\n%s\n", checked.Account)
-		a.printField("server", checked.Server+", "+tlsWords(checked.settings))
-		a.printField("trusts", trustWords(checked.settings))
-		a.printField("login", checked.Username)
-		a.printField("mailbox", checked.Kind+" "+checked.Mailbox)
-		a.printField("schedule", fmt.Sprintf("%s (next %s)", checked.Schedule, checked.Next.Local().Format("2 Jan 15:04")))
-		for i, words := range checked.Meaning {
-			if i == 0 {
-				a.printField("policy", checked.Policy+": "+words)
-			} else {
-				a.printField("", words)
-			}
-		}
-		if checked.Online != nil {
-			a.printOnline(checked.Online)
-		}
-		for _, problem := range checked.Problems {
-			a.printField("PROBLEM", problem)
-		}
+		a.printAccount(checked)
 	}
 }
 
-// printField prints a line of an account: what it is about, and the text.
+// printAccount prints for people what was understood of an account, and found
+// at its server.
+func (a *app) printAccount(checked accountChecked) {
+	fmt.Fprintf(a.stdout, "\n%s\n", checked.Account)
+	a.printField("server", checked.Server+", "+tlsWords(checked.settings))
+	a.printField("trusts", trustWords(checked.settings))
+	a.printField("login", checked.Username)
+	a.printField("mailbox", checked.Kind+" "+checked.Mailbox)
+	a.printField("schedule", fmt.Sprintf("%s (next %s)", checked.Schedule, checked.Next.Local().Format("2 Jan 15:04")))
+	for i, words := range checked.Meaning {
+		if i == 0 {
+			a.printField("policy", checked.Policy+": "+words)
+		} else {
+			a.printField("", words)
+		}
+	}
+	if checked.Online != nil {
+		a.printOnline(checked.settings, checked.Online)
+	}
+	for _, warning := range checked.Warnings {
+		a.printField("warning", warning)
+	}
+	for _, problem := range checked.Problems {
+		a.printField("PROBLEM", problem)
+	}
+}
+
+// printField prints a line of an account: what it is about, and the text, which
+// goes on below itself where a terminal is too narrow.
 func (a *app) printField(name, text string) {
+	const indent = 12
+	if _, ok := terminal(a.stdout); ok {
+		text = strings.TrimSuffix(wrapped(text, strings.Repeat(" ", indent), a.width()), "\n")
+	}
 	fmt.Fprintf(a.stdout, "  %-9s %s\n", name, text)
 }

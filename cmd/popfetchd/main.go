@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	defer context.AfterFunc(ctx, stop)()
 
 	out := &output{w: stdout}
-	a := &app{stdout: out, stderr: stderr}
+	a := &app{stdin: os.Stdin, stdout: out, stderr: stderr}
 	root := a.rootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)

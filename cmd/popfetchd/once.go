@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -69,6 +70,10 @@ func (a *app) report(accounts []config.Account, reports []fetch.Report, v view) 
 func ending(r fetch.Report) string {
 	var s string
 	switch {
+	case r.Held && r.Err == nil:
+		return "nothing tried: " + resumes(r, time.Now())
+	case r.Held:
+		return "nothing tried: not to be logged in to before " + moment(r.NotBefore, time.Now())
 	case r.Stored > 0:
 		s = fmt.Sprintf("%s stored, %s in %s", plural(r.Stored, "message"), size(r.Bytes), took(r.Took))
 	case r.Err != nil:
@@ -86,8 +91,11 @@ func ending(r fetch.Report) string {
 	if r.PendingDelete > 0 {
 		s += fmt.Sprintf("; %s still to be deleted there", grouped(int64(r.PendingDelete)))
 	}
-	if r.Skipped > 0 {
-		s += fmt.Sprintf("; %s left there", grouped(int64(r.Skipped)))
+	if n := r.Skipped - r.Left; n > 0 {
+		s += fmt.Sprintf("; %s left there", grouped(int64(n)))
+	}
+	if !r.LimitedUntil.IsZero() {
+		s += "; " + resumes(r, time.Now())
 	}
 	if r.Failed > 0 {
 		s += fmt.Sprintf("; %s failed", grouped(int64(r.Failed)))
@@ -96,6 +104,18 @@ func ending(r fetch.Report) string {
 		s += "; then " + failure(r.Err)
 	}
 	return s
+}
+
+// resumes says when the daily limit allows more.
+func resumes(r fetch.Report, now time.Time) string {
+	s := "the daily limit is reached"
+	if r.Left > 0 {
+		s += fmt.Sprintf(" with %s left", plural(r.Left, "message"))
+	}
+	if r.LimitedUntil.IsZero() {
+		return s
+	}
+	return s + ", goes on at " + moment(r.LimitedUntil, now)
 }
 
 // failure says during what a visit failed. Why, and what to do, is told on
@@ -113,6 +133,8 @@ func failure(err error) string {
 func briefEnding(r fetch.Report) string {
 	var s string
 	switch {
+	case r.Held:
+		return "not before " + moment(r.NotBefore, time.Now())
 	case r.Stored > 0:
 		s = fmt.Sprintf("%s stored, %s", grouped(int64(r.Stored)), size(r.Bytes))
 	case r.Err != nil:
@@ -123,8 +145,11 @@ func briefEnding(r fetch.Report) string {
 	if r.Deleted > 0 {
 		s += fmt.Sprintf("; %s deleted", grouped(int64(r.Deleted)))
 	}
-	if r.Err != nil {
+	switch {
+	case r.Err != nil:
 		s += "; failed"
+	case !r.LimitedUntil.IsZero():
+		s += "; more at " + moment(r.LimitedUntil, time.Now())
 	}
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/fetch"
 )
 
@@ -24,7 +25,8 @@ type online struct {
 	Pipelined    bool         `json:"pipelined"`
 	Messages     int          `json:"messages"`
 	Octets       int64        `json:"octets"`
-	Would        preview      `json:"would"` // what --once would do now
+	Would        preview      `json:"would"`              // what --once would do now
+	Settings     *popSettings `json:"settings,omitempty"` // Gmail's own, beside the file's
 }
 
 // certificate is the server's own.
@@ -36,8 +38,8 @@ type certificate struct {
 	SHA256  string    `json:"sha256"`
 }
 
-// goOnline logs in and notes what is there.
-func (c *accountChecked) goOnline(ctx context.Context, f *fetch.Fetcher) {
+// goOnline logs in and notes what is there, at Gmail also how it is set.
+func (c *accountChecked) goOnline(ctx context.Context, f *fetch.Fetcher, file *config.Config) {
 	i, err := f.Inspect(ctx, c.settings)
 	if err != nil {
 		c.add(err)
@@ -57,6 +59,14 @@ func (c *accountChecked) goOnline(ctx context.Context, f *fetch.Fetcher) {
 	for _, capability := range i.Capabilities {
 		c.Online.Capabilities = append(c.Online.Capabilities, oneLine(capability))
 	}
+	if !c.settings.Preset().Windowed {
+		return
+	}
+	line, err := settingsOf(ctx, file, c.settings, false)
+	if err != nil { // mail comes all the same, so this is no reason to fail
+		c.Warnings = append(c.Warnings, oneLine(err.Error()))
+	}
+	c.Online.Settings = &line.popSettings
 }
 
 func newCertificate(i fetch.Inspection) *certificate {
@@ -80,7 +90,7 @@ func newCertificate(i fetch.Inspection) *certificate {
 }
 
 // printOnline prints for people what was found.
-func (a *app) printOnline(o *online) {
+func (a *app) printOnline(account config.Account, o *online) {
 	if o.TLSVersion == "" {
 		a.printField("logged in", "without TLS")
 	} else {
@@ -101,6 +111,9 @@ func (a *app) printOnline(o *online) {
 	}
 	a.printField("there", fmt.Sprintf("%s, %s; retrieval is %s", plural(o.Messages, "message"), size(o.Octets), way))
 	a.printField("now", o.Would.words())
+	if o.Settings != nil {
+		a.printPopSettings(account, o.Settings)
+	}
 }
 
 // expiry says until when a certificate is good, and warns when that is soon.

@@ -64,6 +64,15 @@ func (a *app) openAccounts(open opener, read func(string) (*config.Config, error
 	return f, accounts, done, err
 }
 
+// openQuietly is openReader with the log of a command that is no run.
+func (a *app) openQuietly(c *config.Config) (f *fetch.Fetcher, done func(), err error) {
+	log, err := a.logger(a.stderr, slog.LevelWarn)
+	if err != nil {
+		return nil, nil, err
+	}
+	return openReader(c, log)
+}
+
 func newFetcher(c *config.Config, books *ledger.Ledger, log *slog.Logger) *fetch.Fetcher {
 	return &fetch.Fetcher{Ledger: books, StateDir: c.StateDir, Log: log, Now: time.Now}
 }
@@ -71,6 +80,15 @@ func newFetcher(c *config.Config, books *ledger.Ledger, log *slog.Logger) *fetch
 // probeState says whether the state folder can be worked in or be made, as far
 // as one can tell without making it.
 func probeState(dir string) error {
+	if err := probeFolder(dir); err != nil {
+		return fmt.Errorf("the state folder %s: %w; create it, or set state_dir to a place that can be written", dir, err)
+	}
+	return nil
+}
+
+// probeFolder says whether a folder, or the nearest that exists above it, can
+// be written.
+func probeFolder(dir string) error {
 	nearest := dir
 	info, err := os.Stat(nearest)
 	for errors.Is(err, fs.ErrNotExist) && nearest != filepath.Dir(nearest) {
@@ -83,10 +101,7 @@ func probeState(dir string) error {
 	if err == nil {
 		err = unix.Access(nearest, unix.W_OK|unix.X_OK)
 	}
-	if err != nil {
-		return fmt.Errorf("the state folder %s: %w; create it, or set state_dir to a place that can be written", dir, err)
-	}
-	return nil
+	return err
 }
 
 // mailbox is where an account's mail goes at a time, and of which kind it is.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,11 +14,15 @@ import (
 func (a *app) retryCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "retry ACCOUNT [UID…]",
-		Short: "take up messages again that were set aside",
+		Short: "take up messages again that were set aside, or a refused login",
 		Long: `A message that the server refuses or that breaks the connection is tried five
 times, then set aside; popfetchd status lists it with its UID. This takes the
 account's messages up again, or those with the UIDs given, as if they had never
-failed: the next run fetches them.`,
+failed: the next run fetches them.
+
+Without UIDs it also ends the time for which an account is left alone after a
+refused login or a suspension: the next run logs in. Mend what the server said
+first, since it may lock an account that fails too often.`,
 		Example: `  popfetchd retry isp
   popfetchd retry isp GmailId18c2a9 && popfetchd --once isp`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -26,12 +31,7 @@ failed: the next run fetches them.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-			if len(args) > 0 {
-				return nil, cobra.ShellCompDirectiveNoFileComp
-			}
-			return a.completeAccounts(cmd, args, word)
-		},
+		ValidArgsFunction: a.completeOne,
 		RunE: func(_ *cobra.Command, args []string) error {
 			f, accounts, done, err := a.openAccounts(openFetcher, config.Read, args[:1])
 			if err != nil {
@@ -60,16 +60,37 @@ func (a *app) retry(books *ledger.Ledger, account string, uids []string) error {
 	if err != nil {
 		return err
 	}
+	lifted := false
+	if len(uids) == 0 {
+		if lifted, err = liftHold(books, account); err != nil {
+			return err
+		}
+	}
 	if a.json {
 		return a.printJSON(struct {
 			Account string `json:"account"`
 			Retried int    `json:"retried"`
-		}{account, n})
+			Lifted  bool   `json:"lifted"`
+		}{account, n, lifted})
 	}
-	if n == 0 {
+	if lifted {
+		fmt.Fprintf(a.stdout, "%s: the next run logs in again\n", account)
+	}
+	switch {
+	case n > 0:
+		fmt.Fprintf(a.stdout, "%s: the next run fetches %s again (popfetchd --once %s does it now)\n", account, plural(n, "message"), account)
+	case !lifted:
 		fmt.Fprintf(a.stdout, "%s: no message has failed\n", account)
-		return nil
 	}
-	fmt.Fprintf(a.stdout, "%s: the next run fetches %s again (popfetchd --once %s does it now)\n", account, plural(n, "message"), account)
 	return nil
+}
+
+// liftHold lets an account be logged in to again, and says whether something
+// was in the way. A daily limit stays: it is the file's own.
+func liftHold(books *ledger.Ledger, account string) (bool, error) {
+	h, err := books.Hold(account)
+	if err != nil || h.Reason == ledger.DailyLimit || newHeld(h, time.Now()) == nil {
+		return false, err
+	}
+	return true, books.Lift(account)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,8 @@ import (
 // app is one call of the program: its streams and the flags that all commands
 // share.
 type app struct {
+	stdin          *os.File
+	input          *lineReader // of stdin; see lines
 	stdout, stderr io.Writer
 	configPath     string
 	logLevel       string
@@ -88,7 +91,7 @@ func (a *app) rootCommand() *cobra.Command {
 		return a.completeAccounts(cmd, args, word)
 	}
 	a.persistentFlags(root)
-	root.AddCommand(a.checkCommand(), a.statusCommand(), a.verifyCommand(), a.repairCommand(), a.retryCommand(), a.demoCommand(), a.versionCommand())
+	root.AddCommand(a.checkCommand(), a.statusCommand(), a.verifyCommand(), a.repairCommand(), a.retryCommand(), a.initCommand(), a.providersCommand(), a.loginCommand(), a.logoutCommand(), a.gmailCommand(), a.demoCommand(), a.versionCommand())
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

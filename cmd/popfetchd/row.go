@@ -116,6 +116,9 @@ func (r row) parts() []string {
 	p := r.progress
 	total := grouped(int64(p.TotalMessages))
 	count := fmt.Sprintf("%*s/%s", len(total), grouped(int64(p.Messages)), total)
+	if p.More {
+		count += "+" // the server lists a part of its mail only
+	}
 	if p.Phase == fetch.Deleting {
 		return []string{count, "deleting"}
 	}

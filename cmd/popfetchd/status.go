@@ -31,6 +31,9 @@ type accountStatus struct {
 	PendingDelete       int        `json:"pending_delete"`
 	SetAside            int        `json:"set_aside"`
 	HeldBack            int        `json:"held_back"`
+	Hold                *held      `json:"hold"`         // null: the account is fetched as scheduled
+	ReceivedDay         int64      `json:"received_day"` // bytes that the server sent within 24 hours
+	DailyLimit          int64      `json:"daily_limit"`  // of these, 0 for none
 
 	aside []ledger.Failure
 }
@@ -41,8 +44,9 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "last success, counts and errors of each account",
 		Long: `Shows for each account when it was last fetched with success, how many messages
 are stored, how many deletions on the server are still to be confirmed or are held
-back, which messages were set aside after repeated failures or are too large, and
-the last error.
+back, which messages were set aside after repeated failures or are too large, the
+last error, and whether the account is left alone for a while: after a refused
+login, or because of a limit on what is fetched in a day.
 
 It reads the ledger only: no server is asked, and a daemon may be at work.`,
 		Example: `  popfetchd status
@@ -80,35 +84,42 @@ func gatherStatus(c *config.Config, accounts []config.Account, now time.Time) ([
 	}
 	all := []accountStatus{}
 	for _, account := range accounts {
-		var s ledger.Summary
-		var failed []ledger.Failure
-		if books != nil {
-			if s, err = books.Summary(account.Name); err != nil {
-				return nil, err
-			}
-			if failed, err = books.Failures(account.Name); err != nil {
-				return nil, err
-			}
-			failed = slices.DeleteFunc(failed, func(f ledger.Failure) bool { return !f.NextAt.IsZero() })
-		}
 		path, _ := mailbox(account, now)
-		all = append(all, accountStatus{
-			Account:             account.Name,
-			Mailbox:             path,
-			Policy:              string(account.Policy),
-			Messages:            s.Messages,
-			Bytes:               s.Bytes,
-			LastSuccess:         timeOrNull(s.LastSuccess),
-			LastAttempt:         timeOrNull(s.LastAttempt),
-			LastError:           s.LastError,
-			ConsecutiveFailures: s.ConsecutiveFailures,
-			PendingDelete:       s.PendingDelete,
-			HeldBack:            s.HeldBack,
-			SetAside:            s.SetAside,
-			aside:               failed,
-		})
+		s := accountStatus{Account: account.Name, Mailbox: path, Policy: string(account.Policy), DailyLimit: account.DailyLimit}
+		if books != nil {
+			if err := s.read(books, now); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, s)
 	}
 	return all, nil
+}
+
+// read fills in what the ledger knows.
+func (s *accountStatus) read(books *ledger.Ledger, now time.Time) error {
+	sum, err := books.Summary(s.Account)
+	if err != nil {
+		return err
+	}
+	failed, err := books.Failures(s.Account)
+	if err != nil {
+		return err
+	}
+	received, err := books.Traffic(s.Account, now.Add(-24*time.Hour))
+	if err != nil {
+		return err
+	}
+	s.Messages, s.Bytes = sum.Messages, sum.Bytes
+	s.LastSuccess, s.LastAttempt = timeOrNull(sum.LastSuccess), timeOrNull(sum.LastAttempt)
+	s.LastError, s.ConsecutiveFailures = sum.LastError, sum.ConsecutiveFailures
+	s.PendingDelete, s.HeldBack, s.SetAside = sum.PendingDelete, sum.HeldBack, sum.SetAside
+	s.Hold = newHeld(sum.Hold, now)
+	s.aside = slices.DeleteFunc(failed, func(f ledger.Failure) bool { return !f.NextAt.IsZero() })
+	for _, r := range received {
+		s.ReceivedDay += r.Octets
+	}
+	return nil
 }
 
 func timeOrNull(t time.Time) *time.Time {
@@ -134,6 +145,7 @@ func (a *app) printStatus(all []accountStatus, now time.Time) {
 			fmt.Fprintf(a.stdout, "\n%s: %s held back: due to be deleted on the server, but moved, changed or deleted here\n", s.Account, plural(s.HeldBack, "message"))
 		}
 		a.printAside(s)
+		a.printHold(s, now)
 		if s.LastError != "" {
 			fmt.Fprintf(a.stdout, "\n%s: %s", s.Account, failures(s, now))
 			fmt.Fprintf(a.stdout, "\n  %s\n", oneLine(s.LastError))
@@ -155,6 +167,20 @@ func (a *app) printAside(s accountStatus) {
 	}
 	if more := len(s.aside) - mostAside; more > 0 {
 		fmt.Fprintf(a.stdout, "  and %d more: see the table failures of the ledger\n", more)
+	}
+}
+
+// printHold tells that the account is left alone, and how much of its daily
+// limit is used.
+func (a *app) printHold(s accountStatus, now time.Time) {
+	if s.Hold != nil {
+		fmt.Fprintf(a.stdout, "\n%s: %s\n", s.Account, s.Hold.words(s.Account, now))
+		if s.Hold.Problem != "" && s.LastError == "" {
+			fmt.Fprintf(a.stdout, "  %s\n", s.Hold.Problem)
+		}
+	}
+	if s.DailyLimit > 0 && s.ReceivedDay > 0 {
+		fmt.Fprintf(a.stdout, "\n%s: %s of the daily limit of %s received within 24 hours\n", s.Account, size(s.ReceivedDay), size(s.DailyLimit))
 	}
 }
 

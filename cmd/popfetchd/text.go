@@ -8,6 +8,9 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/mattn/go-runewidth"
+	"golang.org/x/term"
 )
 
 // oneLine is s with everything escaped that could move the cursor, change
@@ -114,4 +117,48 @@ func ago(t, now time.Time) string {
 		return plural(int(d.Hours()), "hour") + " ago"
 	}
 	return plural(int(d.Hours()/24), "day") + " ago"
+}
+
+// usualWidth is how many columns text for people gets where there is no
+// terminal to ask.
+const usualWidth = 80
+
+// leastWidth keeps text readable on a terminal that has almost no columns.
+const leastWidth = 30
+
+// width is how many columns text for people may have.
+func (a *app) width() int {
+	f, ok := terminal(a.stdout)
+	if !ok {
+		return usualWidth
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || columns <= 0 {
+		return usualWidth
+	}
+	return min(max(columns-1, leastWidth), usualWidth)
+}
+
+// wrapped is text in lines of at most width columns, each after an indent. The
+// first line goes without it, as something stands there already; a word that
+// is too long keeps its line to itself. What begins with line ends or spaces
+// goes on doing so.
+func wrapped(text, indent string, width int) string {
+	var b strings.Builder
+	column := len(indent)
+	for i, word := range strings.Split(text, " ") {
+		n := runewidth.StringWidth(word)
+		switch {
+		case i == 0:
+		case column+1+n > width:
+			b.WriteString("\n" + indent)
+			column = len(indent)
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += n
+	}
+	return b.String() + "\n"
 }

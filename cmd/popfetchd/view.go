@@ -113,7 +113,11 @@ func (l *lines) step(i int, p fetch.Progress) string {
 		if p.TotalMessages == 0 {
 			return ""
 		}
-		return fmt.Sprintf("fetching %s, %s", plural(p.TotalMessages, "message"), size(p.TotalBytes))
+		more := ""
+		if p.More {
+			more = "; more may follow"
+		}
+		return fmt.Sprintf("fetching %s, %s%s", plural(p.TotalMessages, "message"), size(p.TotalBytes), more)
 	case fetch.Deleting:
 		if p.TotalMessages == 0 {
 			return ""

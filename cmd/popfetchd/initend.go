@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/popfetchd/popfetchd/internal/config"
+)
+
+// longWait is an interval between logins that keeps init from fetching right
+// after it has tried the login.
+const longWait = 10 * time.Minute
+
+// finish says what was written, tries it, and tells how to go on. What was
+// written stays whatever the server says.
+func (s *initCall) finish(ctx context.Context) error {
+	s.say("\nWritten:\n  %s\n", s.path)
+	secret := ""
+	if s.secretName() != "" {
+		secret = s.secretPath()
+		s.say("  %s (the password; only you can read it)\n", secret)
+	}
+	c, err := config.Load(s.path)
+	if err != nil {
+		return err
+	}
+	result := initResult{Config: s.path, Secret: secret, Account: s.name}
+	if s.auth != "" && s.ask == nil {
+		s.say("\nSign in next:\n  %s\n", s.call("login "+s.name))
+		s.sayHowToStart()
+		return s.printInit(result)
+	}
+	if s.auth != "" {
+		fmt.Fprintln(s.stdout)
+		if err := s.login(ctx, c, c.Accounts[0], loginFlags{}); err != nil {
+			s.say("\nThe configuration stays. Sign in again with:\n  %s\n", s.call("login "+s.name))
+			return err
+		}
+	}
+	s.say("\nTrying it:\n")
+	checked, err := s.inspect(ctx, c, c.Accounts, true)
+	if err != nil {
+		return err
+	}
+	result.Check = &checked
+	if err := s.printInit(result); err != nil {
+		return err
+	}
+	if !s.json {
+		s.printAccount(checked.Accounts[0])
+	}
+	if err := s.tellProblems(checked); err != nil {
+		s.say("\n%s", wrapped(s.mend(gravest(checked.Accounts[0].codes), secret), "", s.width()))
+		return err
+	}
+	s.sayHowToStart()
+	return s.fetchNow(ctx)
+}
+
+func (s *initCall) printInit(r initResult) error {
+	if !s.json {
+		return nil
+	}
+	return s.printJSON(r)
+}
+
+// mend says what to do about a login that did not work.
+func (s *initCall) mend(code int, secret string) string {
+	again := "then run " + s.call("check --online") + " again. What was written stays."
+	switch {
+	case code == exitRefused && secret != "":
+		return "Mend what the server says above; a new password goes into " + secret + ", alone on its line; " + again
+	case code == exitTemporary:
+		return "Check the name of the server in " + s.path + " and your network, or wait; " + again
+	}
+	return "Mend what is said above, in " + s.path + "; " + again
+}
+
+// call is a command line of this program for the new configuration.
+func (s *initCall) call(args string) string {
+	line := programName()
+	if s.configPath != "" {
+		line += " --config " + shellWord(s.path)
+	}
+	return line + " " + args
+}
+
+// sayHowToStart tells how the mail is fetched from now on.
+func (s *initCall) sayHowToStart() {
+	program, err := os.Executable()
+	if err != nil {
+		program = "/usr/local/bin/popfetchd"
+	}
+	command := shellWord(program)
+	if s.configPath != "" {
+		command += " --config " + shellWord(s.path)
+	}
+	s.say("\nFetch now:\n  %s\n", s.call("--once"))
+	s.say("\nFrom now on with cron (crontab -e):\n  %s %s --once\n", s.cronTimes(), strings.ReplaceAll(command, "%", `\%`))
+	s.say("\nOr with systemd, as you:\n%s", userUnit(command))
+	s.say("For the whole machine see README.md. How it goes: %s\n", s.call("status"))
+}
+
+// cronTimes are the times for a crontab: cron needs no more than a quarter of
+// an hour, and some providers allow no more.
+func (s *initCall) cronTimes() string {
+	if s.provider.MinInterval > longWait {
+		return "*/20 * * * *"
+	}
+	return "*/15 * * * *"
+}
+
+// userUnit is what sets up a service of the user's own.
+func userUnit(command string) string {
+	return `  mkdir -p ~/.config/systemd/user
+  cat > ~/.config/systemd/user/popfetchd.service <<'END'
+  [Service]
+  ExecStart=` + strings.ReplaceAll(command, "%", "%%") + `
+  Restart=on-failure
+  RestartPreventExitStatus=64 78
+  [Install]
+  WantedBy=default.target
+  END
+  systemctl --user enable --now popfetchd
+  loginctl enable-linger     # so that it goes on when you log out
+`
+}
+
+// fetchNow does the first fetch, if the person at the terminal wants it.
+func (s *initCall) fetchNow(ctx context.Context) error {
+	if s.ask == nil {
+		return nil
+	}
+	if s.provider.MinInterval > longWait {
+		s.say("\n%s", wrapped(fmt.Sprintf("%s wants %s between two logins: fetch after that.", s.provider.Title, span(s.provider.MinInterval)), "", s.width()))
+		return nil
+	}
+	fmt.Fprintln(s.stdout)
+	now, err := s.ask.yes(ctx, "Fetch your mail now? (Ctrl-C stops it; it goes on from there.)", true)
+	if err != nil || !now {
+		return nil // all is written and tried
+	}
+	s.configPath = s.path
+	return s.once(ctx, nil)
+}
+
+// shellWord is a word as a shell takes it.
+func shellWord(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@:%") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
