@@ -32,9 +32,10 @@ func (a *app) demoCommand() *cobra.Command {
 		Short: "see it work against a built-in server, without any account",
 		Long: `Starts a POP3 server with TLS and some 300 sample messages within this program,
 writes a configuration for two accounts into DIR (a new folder for temporary
-files when left out), and does the whole job: fetches one account into a Maildir
-and keeps the server's copies, fetches the other into an mbox and deletes them
-there, verifies every byte, and fetches again to find nothing new.
+files when left out), and does the whole job: fetches one account, which behaves
+as Gmail's do, into a Maildir and keeps the server's copies, fetches the other
+into an mbox and deletes them there, verifies every byte, and fetches again to
+find nothing new.
 
 The server ends with the demo; with --keep-serving it goes on until Ctrl-C and
 gets a new message now and then, so that you can try popfetchd yourself.`,
@@ -106,6 +107,7 @@ func (a *app) demoRuns(ctx context.Context, c *config.Config, result *demoResult
 	defer done()
 
 	a.say("A POP3 server with sample mail listens on %s, with TLS.\n", result.Server)
+	a.say("Its account %q is as Gmail's are: it lists the oldest %d conversations that were not fetched yet.\n", demoKept, demoWindow)
 	a.say("The files of this demo lie in %s\n", result.Dir)
 	pace := ""
 	if drawn(v) {
@@ -141,7 +143,7 @@ func (a *app) demoRuns(ctx context.Context, c *config.Config, result *demoResult
 		}
 	}
 
-	a.say("\nFetching once more: nothing comes twice.\n")
+	a.say("\nFetching once more: nothing comes twice, and Gmail lists only what was never fetched.\n")
 	result.Again = visitAll(ctx, f, c.Accounts, c.Parallel, silent{})
 	return a.demoReport(result.Again, true)
 }
@@ -182,7 +184,7 @@ func demoFarewell(c *config.Config, result demoResult, keepServing bool) string 
 	text := fmt.Sprintf(`
 That was the whole job: %s, %s, in %.1f s.
 Each was safe on the disk before it counted as fetched.
-  %-5s  policy keep: the server still has its copies
+  %-5s  policy keep: the server, which plays Gmail, has its copies in the inbox
   %-5s  policy delete: the server's copies went once ours were safe
 `, plural(result.Messages, "message"), size(result.Bytes), result.Seconds, c.Accounts[0].Name, c.Accounts[1].Name)
 	if keepServing {

@@ -28,6 +28,10 @@ const (
 	// used for the next one.
 	demoMark = "# popfetchd demo"
 
+	// demoWindow is how many conversations a session of the account that is
+	// kept lists: fewer than Gmail's 250, so that it takes several to fetch all.
+	demoWindow = 100
+
 	// watchable is how long the demo's server takes to send an account's mail
 	// when somebody looks on.
 	watchable = 1500 * time.Millisecond
@@ -42,13 +46,13 @@ state_dir: state
 schedule: "@every 15m"
 accounts:
   - name: ` + demoKept + `
-    host: %[1]s
-    port: %[2]s
-    tls: implicit
+    provider: gmail
+    host: %[1]s              # your own account needs neither this
+    port: %[2]s                  # nor this
     ca_file: ca.pem              # instead of the system's authorities
     username: ` + demoKept + `@demo.example
-    password_file: password
-    policy: keep                 # the server keeps its copies
+    password_file: password      # Gmail's 16 letters
+    policy: keep                 # Gmail keeps its copies in the inbox
     maildir: Maildir
   - name: ` + demoMoved + `
     host: %[1]s
@@ -96,12 +100,16 @@ type demoServer struct {
 	password string
 }
 
-// startDemoServer starts a server on a free port of this machine. Slowly, it
-// sends no faster than the eye can follow.
+// startDemoServer starts a server on a free port of this machine. The account
+// that is kept behaves as Gmail's do, the other one as RFC 1939 has it. Slowly,
+// it sends no faster than the eye can follow.
 func startDemoServer(slowly bool) (*demoServer, error) {
-	s := &demoServer{password: rand.Text()}
+	s := &demoServer{password: appPassword()}
 	for _, name := range []string{demoKept, demoMoved} {
 		account := &popsim.Account{Username: name + "@demo.example", Password: s.password}
+		if name == demoKept {
+			account.Gmail = &popsim.GmailBox{Window: demoWindow}
+		}
 		messages := slices.Collect(sample.Messages())
 		if slowly {
 			slowDown(messages, watchable)
@@ -114,6 +122,18 @@ func startDemoServer(slowly bool) (*demoServer, error) {
 	var err error
 	s.Server, err = popsim.Start("127.0.0.1:0", popsim.Config{Accounts: s.accounts, Dialect: popsim.Gmail, Pipelining: true})
 	return s, err
+}
+
+// appPassword makes up a password in the form of Google's app passwords: 16
+// letters.
+func appPassword() string {
+	letter := func(r rune) rune {
+		if r >= '2' && r <= '7' { // rand.Text has these six digits, too
+			return 'z' - (r - '2')
+		}
+		return r - 'A' + 'a'
+	}
+	return strings.Map(letter, rand.Text()[:16])
 }
 
 // writeDemoFiles writes the configuration and what it names, and returns the

@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -32,14 +33,43 @@ func TestDemoKeepsServing(t *testing.T) {
 	if c := run(ctx, []string{"--config", filepath.Join(dir, "popfetchd.yaml"), "--once", "-v"}, &stdout, &other); c != exitFine {
 		t.Errorf("fetching from it: exit code %d: %s", c, &other)
 	}
-	if want := "kept: nothing new among 300 messages\n"; !strings.Contains(stdout.String(), want) {
-		t.Errorf("got %q, want %q in it", &stdout, want)
+	for _, want := range []string{"kept: nothing new", "moved: nothing new"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("got %q, want %q in it", &stdout, want)
+		}
 	}
 
 	cancel()
 	io.Copy(io.Discard, out)
 	if c := <-code; c != exitFine || stderr.Len() > 0 {
 		t.Errorf("exit code %d, stderr %q", c, &stderr)
+	}
+}
+
+// One of the demo's accounts is Gmail's and takes several windows to fetch; both
+// have a password as Google gives them.
+func TestDemoServer(t *testing.T) {
+	s, err := startDemoServer(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	kept, moved := s.accounts[0], s.accounts[1]
+	if kept.Gmail == nil || moved.Gmail != nil {
+		t.Error("not the account that is kept is Gmail's")
+	}
+	conversations := map[string]bool{}
+	for _, m := range kept.Messages() {
+		if m.Thread == "" {
+			m.Thread = m.UID
+		}
+		conversations[m.Thread] = true
+	}
+	if n := len(conversations); n <= 2*kept.Gmail.Window {
+		t.Errorf("%d conversations take two windows at most", n)
+	}
+	if !regexp.MustCompile(`^[a-z]{16}$`).MatchString(s.password) {
+		t.Errorf("password %q", s.password)
 	}
 }
 

@@ -84,7 +84,9 @@ func (t topic) at(n, first int) maker {
 		d.field("List-Post", fmt.Sprintf("<mailto:%s@lists.example.org>", t.list))
 		d.field("List-Unsubscribe", fmt.Sprintf("<https://lists.example.org/%s/leave>", t.list))
 		d.field("Precedence", "list")
-		return d.plain(ascii, t.text(n, s))
+		m := d.plain(ascii, t.text(n, s))
+		m.Thread = t.list
+		return m
 	}
 }
 
