@@ -127,6 +127,8 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(minimal))
 	f.Add([]byte("accounts: [{name: a, host: ::1, tls: none, username: a, password: a, mbox: a, schedule: TZ=UTC * * * * *}]"))
+	f.Add([]byte("accounts: [{name: a, provider: outlook, username: a, mbox: a, schedule: '@every 1m', oauth: {client_id: a, scopes: [b]}}]"))
+	f.Add([]byte("accounts: [{name: a, host: a, username: a, auth: xoauth2, mbox: a, oauth: {client_id: a, auth_url: 'https://a', token_url: 'http://localhost'}}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("/etc/x.yaml", data)
 		var problems *Error
@@ -154,7 +156,7 @@ func consistent(t *testing.T, c *Config) {
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	seen := make(map[string]bool)
 	for _, a := range c.Accounts {
-		if seen[a.Name] || !accountName.MatchString(a.Name) || a.Host == "" || a.Username == "" || a.secret == nil {
+		if seen[a.Name] || !accountName.MatchString(a.Name) || a.Host == "" || a.Username == "" || (a.secret == nil) != a.UsesOAuth() {
 			t.Fatalf("account %+v", a)
 		}
 		seen[a.Name] = true
@@ -170,8 +172,16 @@ func consistent(t *testing.T, c *Config) {
 		if a.TLS == "none" && !a.AllowCleartext && !isLoopback(a.Host) {
 			t.Fatalf("cleartext: %+v", a)
 		}
+		if o := a.OAuth; (o != nil) != a.UsesOAuth() || o != nil && (o.ClientID == "" || o.AuthURL == "" || o.TokenURL == "") {
+			t.Fatalf("sign-in of %+v: %+v", a, o)
+		}
 		if strings.ContainsFunc(a.Login(), isControl) {
 			t.Fatalf("login %q", a.Login())
+		}
+	}
+	for _, w := range c.Warnings {
+		if w.Line < 1 || w.Text == "" || strings.ContainsAny(w.String(), "\n\r\x1b") {
+			t.Fatalf("warning %+v", w)
 		}
 	}
 }

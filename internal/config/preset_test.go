@@ -126,6 +126,12 @@ func TestWarnings(t *testing.T) {
 		{account("provider: gmail", "username: joe@gmail.com", "password: "+hunter),
 			"6: accounts[isp].password: this is no app password, which has 16 letters, and Gmail refuses the account's normal password; make an app password at https://myaccount.google.com/apppasswords"},
 		{account("provider: yahoo", "username: joe@yahoo.com", "password: "+hunter), ""},
+
+		{account("provider: gmail", "username: joe@gmail.com", "auth: xoauth2", "oauth: {client_id: x}"),
+			"7: accounts[isp].oauth: Google gives a client for a desktop program a secret as well, and wants it; give client_secret_file"},
+		{account("provider: gmail", "username: joe@gmail.com", "auth: xoauth2", "oauth: {client_id: x, client_secret_file: s}"), ""},
+		{account("provider: gmail", "username: joe@gmail.com", "auth: xoauth2", "oauth: {client_id: x, auth_url: https://a.b/, token_url: https://a.b/}"), ""},
+		{account("provider: outlook", "username: joe@outlook.com", "oauth: {client_id: x}"), ""},
 	} {
 		c, err := Parse("x", []byte(test.text))
 		if err != nil {

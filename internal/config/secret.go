@@ -39,7 +39,7 @@ func (e *SecretError) Unwrap() error { return e.Err }
 
 // Password reads the account's password from where the file says, now: a
 // changed one works without a reload. One line end is cut off it, and from
-// Gmail's app passwords the spaces that Google shows between the groups. A
+// app passwords the spaces that are shown between their groups. A
 // command runs for at most a minute, and ends when ctx does. The error is a
 // *SecretError.
 func (a Account) Password(ctx context.Context) (string, error) {

@@ -43,6 +43,8 @@ func TestPassword(t *testing.T) {
 		{"", "password_file", write(t, "p", hunter+"\n", 0o600), hunter},
 		{"", "password_file", write(t, "p", hunter+"\r\n", 0o400), hunter},
 		{"gmail", "password_file", write(t, "p", " a b ", 0o600), "ab"},
+		{"fastmail", "password", "a b c d", "abcd"},
+		{"gmx", "password", "a b c d", "a b c d"},
 		{"", "password_file", credential, hunter},
 		{"", "password_credential", "isp", hunter},
 		{"", "password_env", "ISP_PASSWORD", hunter},

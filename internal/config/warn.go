@@ -36,6 +36,7 @@ func (p *parser) warnings(root *section) []Problem {
 		if secret := d.account.secret; secret != nil && secret.key == "password" {
 			warn("password", passwordWarning(preset, *secret.text))
 		}
+		warn("oauth", clientWarning(d.account.OAuth))
 	}
 	slices.SortStableFunc(all, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	return all
@@ -52,6 +53,19 @@ func usernameWarning(preset provider.Provider, username string) string {
 		return fmt.Sprintf("%s wants what stands before the @ alone; write %s", preset.Title, quoted(local))
 	}
 	return ""
+}
+
+// clientWarning says when a client lacks the secret that its issuer wants; ""
+// when it does not.
+func clientWarning(o *OAuth) string {
+	if o == nil || o.ClientSecretFile != "" {
+		return ""
+	}
+	issuer, _ := provider.IssuerNamed(o.Issuer)
+	if !issuer.ClientSecret || o.TokenURL != issuer.TokenURL {
+		return ""
+	}
+	return fmt.Sprintf("%s gives a client for a desktop program a secret as well, and wants it; give client_secret_file", issuer.Title)
 }
 
 // scheduleWarning says when a schedule comes more often than the provider

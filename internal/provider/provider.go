@@ -34,7 +34,7 @@ type Provider struct {
 	// Username is what to log in as: WholeAddress or LocalPart.
 	Username Username `yaml:"username"`
 
-	// AppPassword says that passwords are app passwords, which it shows in
+	// AppPassword says that it takes app passwords alone. They are shown in
 	// groups: the spaces between these do not belong to them.
 	AppPassword bool `yaml:"app_password"`
 	// Letters is how many letters an app password has, when it is known to
@@ -107,8 +107,12 @@ type Pages struct {
 // Issuer gives out the OAuth tokens of a provider: its endpoints (RFC 6749
 // section 3, RFC 8628 section 3.1, RFC 7009), and what to ask them for.
 type Issuer struct {
-	Name      string   `yaml:"name"`
-	Title     string   `yaml:"title"`
+	Name  string `yaml:"name"`
+	Title string `yaml:"title"`
+	// ClientSecret says that clients of desktop programs have a secret too,
+	// and that it is wanted although it is none (RFC 8252 section 8.5).
+	ClientSecret bool `yaml:"client_secret"`
+
 	AuthURL   string   `yaml:"auth_url"`
 	TokenURL  string   `yaml:"token_url"`
 	DeviceURL string   `yaml:"device_url"` // "" when it has none that allows Scopes

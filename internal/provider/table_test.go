@@ -110,7 +110,7 @@ func checkSignIn(t *testing.T, p Provider) {
 	if p.OAuth != "" && !isPage(p.Pages.OAuthClient) {
 		t.Error("there is no page where to register an OAuth client")
 	}
-	if p.AppPassword != (p.Letters > 0) || p.AppPassword && !isPage(p.Pages.AppPasswords) {
+	if p.Letters > 0 && !p.AppPassword || p.AppPassword && !isPage(p.Pages.AppPasswords) {
 		t.Errorf("app passwords %v of %d letters, made at %q", p.AppPassword, p.Letters, p.Pages.AppPasswords)
 	}
 	if !p.OAuthOnly && !isPage(p.Pages.AppPasswords) {
