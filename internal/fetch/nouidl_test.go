@@ -425,3 +425,21 @@ func TestUIDLIsRefusedAtFirst(t *testing.T) {
 		w.retrieved(map[string]int{"0": 0, "1": 0})
 	}
 }
+
+// What a server refuses to hand out may be a message whose deletion it did not confirm: it is not gone because the others came.
+func TestRefusedAfterLostAnswerWithoutUIDL(t *testing.T) {
+	withoutUIDL(t, func(t *testing.T, lacking []string) {
+		w := newWorld(t, popsim.Config{}, "policy: delete")
+		a := w.deliver("a", "1")
+		w.server.SetFault(popsim.FirstOf(lacks(lacking...), popsim.On("QUIT", 0, popsim.HangUp())))
+		w.run()
+		b := w.deliver("b", "22")
+		w.server.SetFault(popsim.FirstOf(lacks(lacking...), w.onUID("RETR", "a", popsim.Refuse("not now"))))
+		w.run()
+		w.server.SetFault(lacks(lacking...))
+		w.pass(time.Hour)
+		w.run()
+		w.holds(a, b)
+		w.left()
+	})
+}

@@ -38,7 +38,8 @@ func (r *run) finish(ctx context.Context, session *pop3.Session, drop *maildrop,
 	}
 	r.quits++
 	r.report.Deleted += len(accepted)
-	return true, cmp.Or(r.confirm(drop, accepted), r.arrived(drop))
+	complete := len(stored)+len(drop.matched) == len(drop.keys)
+	return true, cmp.Or(r.confirm(drop, accepted, complete), r.arrived(drop))
 }
 
 // due returns the messages that turned out to be here already and whose time on the server is over.
@@ -51,9 +52,10 @@ func (r *run) due(drop *maildrop) (due []int) {
 	return due
 }
 
-// confirm notes that the server confirmed deletions. What a server without UIDL and TOP did not list again by then is gone.
-func (r *run) confirm(drop *maildrop, accepted []ledger.Key) error {
-	if err := r.Ledger.SetDeletion(r.account.Name, accepted, ledger.Deleted); err != nil || !r.deletesAtOnce() || len(drop.keys) == 0 {
+// confirm notes that the server confirmed deletions. What a server without UIDL did not list again by then is gone, if the
+// listing is complete: if all of it was looked at.
+func (r *run) confirm(drop *maildrop, accepted []ledger.Key, complete bool) error {
+	if err := r.Ledger.SetDeletion(r.account.Name, accepted, ledger.Deleted); err != nil || !r.deletesAtOnce() || !complete || len(drop.keys) == 0 {
 		return err // an empty listing proves nothing
 	}
 	unconfirmed, err := r.unconfirmed()
