@@ -101,8 +101,7 @@ func accessMeans(file config.Account, at Access) string {
 	case at == FromNowOn:
 		return "Gmail offers only mail that came after this was chosen there: all older mail that popfetchd has not stored yet stays in Gmail and is never fetched."
 	case at == AllMail:
-		return "Gmail offers the oldest 250 or so conversations that were not fetched yet, and popfetchd leaves those from before alone, " +
-			"so they keep their places and new mail behind them stays out of popfetchd's sight."
+		return "Gmail offers older mail too, all of which popfetchd would fetch; an account that has not been fetched yet is left alone until Gmail is set as the file says."
 	}
 	return "popfetchd does not know this setting, so it cannot tell which mail Gmail will offer."
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/url"
@@ -48,7 +50,7 @@ func (b Browser) SignIn(ctx context.Context) (Token, error) {
 		answers: make(chan answer),
 		wrong:   b.wrong,
 	}
-	server := &http.Server{Handler: &flow, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: &flow, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	go server.Serve(listener)
 	defer shutDown(server)
 

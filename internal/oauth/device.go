@@ -15,8 +15,8 @@ const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
 
 // Limits of what a provider may ask for (RFC 8628 section 3.2 leaves them open).
 const (
-	defaultInterval = 5 // seconds, RFC 8628 section 3.2
-	maxInterval     = 60
+	defaultInterval = 5                // seconds, RFC 8628 section 3.2
+	maxInterval     = 60               // seconds; a code is good for some minutes only
 	defaultLife     = 15 * time.Minute // of a device code without expires_in, which the RFC requires
 )
 
@@ -26,7 +26,7 @@ type Device struct {
 	Client Client
 	Show   func(userCode, verificationURL string, expires time.Time) // tells the user
 
-	second time.Duration // 0: a second; for tests
+	wait func(context.Context, time.Duration) error // between polls; nil: waits. Tests have their own
 }
 
 // SignIn returns what the provider gave once the user has typed in the code. When the user refuses, or the code expires
@@ -56,16 +56,17 @@ var errExpired = &SignInError{Reason: "the code was not typed in before it expir
 // poll asks for the token in the provider's rhythm (RFC 8628 section 3.5). x/oauth2's own loop gives up when an answer
 // is lost, which the RFC wants to be waited for.
 func (d Device) poll(ctx context.Context, code *oauth2.DeviceAuthResponse) (Token, error) {
-	interval := code.Interval
+	interval := time.Duration(min(code.Interval, maxInterval)) * time.Second
 	if interval <= 0 {
-		interval = defaultInterval
+		interval = defaultInterval * time.Second
+	}
+	wait := d.wait
+	if wait == nil {
+		wait = pause
 	}
 	for {
-		interval = min(interval, maxInterval)
-		select {
-		case <-ctx.Done():
-			return Token{}, d.ended(ctx)
-		case <-time.After(time.Duration(interval) * d.unit()):
+		if wait(ctx, interval) != nil {
+			return Token{}, ended(ctx)
 		}
 		asked := time.Now()
 		t, err := d.Client.config("").Exchange(d.Client.within(ctx), "",
@@ -75,10 +76,10 @@ func (d Device) poll(ctx context.Context, code *oauth2.DeviceAuthResponse) (Toke
 		}
 		switch next := judgePoll(err); {
 		case ctx.Err() != nil:
-			return Token{}, d.ended(ctx)
+			return Token{}, ended(ctx)
 		case next == goOn:
 		case next == slower:
-			interval += 5
+			interval = min(interval+5*time.Second, maxInterval*time.Second)
 		case next == tooLate:
 			return Token{}, errExpired
 		default:
@@ -87,15 +88,17 @@ func (d Device) poll(ctx context.Context, code *oauth2.DeviceAuthResponse) (Toke
 	}
 }
 
-func (d Device) unit() time.Duration {
-	if d.second > 0 {
-		return d.second
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
 	}
-	return time.Second
 }
 
 // ended says why waiting for the user ended.
-func (d Device) ended(ctx context.Context) error {
+func ended(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause == error(errExpired) {
 		return cause
 	}

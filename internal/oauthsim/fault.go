@@ -1,9 +1,9 @@
 package oauthsim
 
 import (
-	"fmt"
 	"io"
 	"net/http"
+	"strings"
 )
 
 // Fault is an answer that is not the server's own.
@@ -15,7 +15,7 @@ type Fault struct {
 	Status   int    // 0: 200, or 400 with Error
 	Type     string // Content-Type; "": application/json
 	Body     string // what is sent
-	Filler   int64  // octets of blanks sent after Body
+	Filler   int64  // octets of blanks sent after Body, in whole 4 KiB
 	Error    string // instead of Body: an error of RFC 6749 section 5.2
 	Text     string // its error_description
 	Location string // a redirect's
@@ -65,7 +65,10 @@ func (f *Fault) play(w http.ResponseWriter, r *http.Request, ending <-chan struc
 		w.WriteHeader(status)
 	}
 	io.WriteString(w, f.Body)
-	if f.Filler > 0 {
-		fmt.Fprintf(w, "%*s", f.Filler, "")
+	blanks := strings.Repeat(" ", 4<<10)
+	for sent := int64(0); sent < f.Filler; sent += int64(len(blanks)) {
+		if _, err := io.WriteString(w, blanks); err != nil {
+			return // the client has had enough
+		}
 	}
 }
