@@ -83,9 +83,8 @@ type Summary struct {
 	Bytes               int64 // of those, as stored
 	LastSuccess         time.Time
 	LastAttempt         time.Time
-	LastError           string    // of the last run, "" when it went well
-	NotBefore           time.Time // until when Hold holds
-	Hold                Hold      // zero when there is none; its time may have passed
+	LastError           string // of the last run, "" when it went well
+	Hold                Hold   // zero when there is none; its time may have passed
 	ConsecutiveFailures int
 	PendingDelete       int // the server was asked, or is to be asked, to delete them, and has not confirmed it
 	HeldBack            int // not deleted on the server though due, since the copy here is not as it was stored
@@ -124,7 +123,6 @@ func (l *Ledger) Summary(account string) (Summary, error) {
 	}
 	s.LastSuccess, s.LastAttempt, s.LastError = moment(success), moment(attempt), problem.String
 	s.Hold, err = l.Hold(account)
-	s.NotBefore = s.Hold.Until
 	return s, err
 }
 

@@ -19,14 +19,13 @@ const (
 // Hold keeps an account from being logged in to until a time, or until what it logs in with changes. Whose time has passed
 // stays, for Times, until it is replaced or lifted.
 type Hold struct {
-	Reason HoldReason
-	Since  time.Time // to the second
-	Until  time.Time // rounded up to a second; zero: only a change ends it
-	Times  int       // how often in a row for this reason
-	Mark   []byte    // salted hash of what it logs in with; nil: no change ends it
-	Salt   []byte
-	// Problem is what was wrong, for people.
-	Problem string
+	Reason  HoldReason
+	Since   time.Time // to the second
+	Until   time.Time // rounded up to a second; zero: only a change ends it
+	Times   int       // how often in a row for this reason
+	Mark    []byte    // of what would end it by changing, see the caller; never a secret as it is
+	Salt    []byte    // of Mark
+	Problem string    // what was wrong, for people
 }
 
 // IsZero tells whether there is no hold.
@@ -72,9 +71,4 @@ func (l *Ledger) Lift(account string) error {
 		_, err := tx.Exec("DELETE FROM holds WHERE account = (SELECT id FROM accounts WHERE name = ?)", account)
 		return err
 	})
-}
-
-// Postpone holds the account as one whose login was refused, until a time.
-func (l *Ledger) Postpone(account string, until time.Time) error {
-	return l.SetHold(account, Hold{Reason: LoginRefused, Since: until, Until: until, Times: 1})
 }

@@ -115,7 +115,7 @@ func (m model) differs(l *ledger.Ledger, accounts []string, extra []ledger.Key) 
 		}
 		c.account(l, name, a)
 		c.messages(l, name, a)
-		c.version3(l, name, a)
+		c.watched(l, name, a)
 		c.states(l, name, a, append(slices.Clone(extra), slices.Collect(maps.Keys(a.messages))...))
 	}
 	for _, path := range []string{"/mail/box", "/mail/\xff", "/mail/none"} {
@@ -164,8 +164,8 @@ func (c *comparison) messages(l *ledger.Ledger, name string, a *account) {
 	}
 }
 
-// version3 asks for what came with schema version 3.
-func (c *comparison) version3(l *ledger.Ledger, name string, a *account) {
+// watched asks for what keeps an eye on a server.
+func (c *comparison) watched(l *ledger.Ledger, name string, a *account) {
 	hold, err := l.Hold(name)
 	c.same("Hold", hold, err, a.runs.Hold)
 	for _, since := range []time.Time{{}, time.Unix(1_790_000_000-86_400, 0), time.Unix(1_790_000_000+86_500, 5)} {
@@ -228,13 +228,13 @@ func collect(l *ledger.Ledger, name string) ([]ledger.Message, error) {
 
 func compareIntents(x, y ledger.Intent) int { return cmp.Compare(x.ID, y.ID) }
 
-// TestPostponeRoundsUp: a login is never a part of a second too early.
-func TestPostponeRoundsUp(t *testing.T) {
+// TestHoldRoundsUp: a login is never a part of a second too early.
+func TestHoldRoundsUp(t *testing.T) {
 	l, _ := newLedger(t)
 	for at, want := range map[time.Time]int64{time.Unix(100, 0): 100, time.Unix(100, 1): 101, time.Unix(100, 999_999_999): 101} {
-		ok(t, l.Postpone("gmail", at))
-		if s, err := l.Summary("gmail"); err != nil || s.NotBefore.Unix() != want {
-			t.Errorf("%v became %v, %v", at, s.NotBefore, err)
+		ok(t, l.SetHold("gmail", ledger.Hold{Reason: ledger.SignIn, Since: at, Until: at}))
+		if h, err := l.Hold("gmail"); err != nil || h.Until.Unix() != want || h.Since.Unix() != 100 {
+			t.Errorf("%v became %+v, %v", at, h, err)
 		}
 	}
 }

@@ -153,19 +153,17 @@ func (a *account) note(s step) {
 	case "Finish":
 		a.finish(s)
 	default:
-		a.note3(s)
+		a.watch(s)
 	}
 }
 
-// note3 is note for the methods that came with schema version 3.
-func (a *account) note3(s step) {
+// watch is note for what keeps an eye on a server: holds, traffic, what is underway, notes.
+func (a *account) watch(s step) {
 	switch s.Method {
-	case "Postpone":
-		a.runs.Hold, a.runs.NotBefore = ledger.Hold{Reason: ledger.LoginRefused, Since: s.At, Until: s.At, Times: 1}, s.At
 	case "SetHold":
-		a.runs.Hold, a.runs.NotBefore = s.Hold, s.Hold.Until
+		a.runs.Hold = s.Hold
 	case "Lift":
-		a.runs.Hold, a.runs.NotBefore = ledger.Hold{}, time.Time{}
+		a.runs.Hold = ledger.Hold{}
 	case "AddTraffic":
 		a.addTraffic(s.At, s.Number)
 	case "SetUnderway":
@@ -225,8 +223,7 @@ func (a *account) finish(s step) {
 		a.runs.ConsecutiveFailures++
 		return
 	}
-	a.runs.LastSuccess, a.runs.ConsecutiveFailures, a.runs.NotBefore = s.At, 0, time.Time{}
-	a.runs.Hold = ledger.Hold{}
+	a.runs.LastSuccess, a.runs.ConsecutiveFailures, a.runs.Hold = s.At, 0, ledger.Hold{}
 	a.moved = a.moved && !s.Settled
 }
 

@@ -62,8 +62,6 @@ func (s step) do(l *ledger.Ledger) (number int64, err error) {
 		return 0, l.Unsettle(s.Account, s.Text)
 	case "Settle":
 		return 0, l.Settle(s.Account)
-	case "Postpone":
-		return 0, l.Postpone(s.Account, s.At)
 	case "SetHold":
 		return 0, l.SetHold(s.Account, s.Hold)
 	case "Lift":
@@ -130,10 +128,9 @@ var draws = map[string]func(t *rapid.T, m model, s *step){
 	"Unsettle": func(t *rapid.T, _ model, s *step) {
 		s.Text = rapid.SampledFrom([]string{"/mail/box", "/mail/dir"}).Draw(t, "path")
 	},
-	"Settle":   func(*rapid.T, model, *step) {},
-	"Postpone": func(t *rapid.T, _ model, s *step) { s.At = drawTime(t) },
-	"SetHold":  func(t *rapid.T, _ model, s *step) { s.Hold = drawHold(t) },
-	"Lift":     func(*rapid.T, model, *step) {},
+	"Settle":  func(*rapid.T, model, *step) {},
+	"SetHold": func(t *rapid.T, _ model, s *step) { s.Hold = drawHold(t) },
+	"Lift":    func(*rapid.T, model, *step) {},
 	"AddTraffic": func(t *rapid.T, m model, s *step) {
 		s.At, s.Number = drawHour(t), rapid.Int64Range(-1<<20, 1<<40).Draw(t, "octets")
 	},
