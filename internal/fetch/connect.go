@@ -124,14 +124,20 @@ func (r *run) source() (oauth.Source, error) {
 	return source, err
 }
 
-// logIn dials and logs in; a second time if the server hung up on the first form of AUTH.
+// logIn dials and logs in; a second time if the server hung up on the first form of AUTH. It may have been the line: a server
+// that does not even want the second form said nothing of the token.
 func (r *run) logIn(ctx context.Context, c pop3.Credentials) (*pop3.Session, error) {
 	session, err := r.tryLogin(ctx, c)
-	if other := (*pop3.OneLineError)(nil); errors.As(err, &other) && !c.OneLine {
-		r.oneLine, c.OneLine = true, true
-		session, err = r.tryLogin(ctx, c)
+	if other := (*pop3.OneLineError)(nil); !errors.As(err, &other) || c.OneLine {
+		return session, err
 	}
-	return session, err
+	c.OneLine = true
+	session, second := r.tryLogin(ctx, c)
+	if reply := (*pop3.ReplyError)(nil); errors.As(second, &reply) && reply.Code == "" {
+		return nil, err
+	}
+	r.oneLine = second == nil
+	return session, second
 }
 
 func (r *run) tryLogin(ctx context.Context, c pop3.Credentials) (*pop3.Session, error) {
@@ -156,7 +162,7 @@ func (r *run) tryLogin(ctx context.Context, c pop3.Credentials) (*pop3.Session, 
 // limitSession says when the session has to end: well before the server would end it.
 func (r *run) limitSession() {
 	now := r.Now()
-	r.sessionEnd, r.outOfTime = time.Time{}, false
+	r.sessionEnd, r.outOfTime, r.portions = time.Time{}, false, 0
 	if rulesOf(r.account).window || r.account.OAuth != nil {
 		r.sessionEnd = now.Add(sessionTime)
 	}

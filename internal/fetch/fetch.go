@@ -56,6 +56,11 @@ func (r Report) MarshalJSON() ([]byte, error) {
 	if r.Err != nil {
 		problem = r.Err.Error()
 	}
+	notBefore := (*string)(nil)
+	if !r.NotBefore.IsZero() {
+		text := r.NotBefore.UTC().Format(time.RFC3339)
+		notBefore = &text
+	}
 	return json.Marshal(struct {
 		Account       string  `json:"account"`
 		Listed        int     `json:"listed"`
@@ -69,7 +74,10 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		Sessions      int     `json:"sessions"`
 		Seconds       float64 `json:"seconds"`
 		Error         string  `json:"error"`
-	}{r.Account, r.Listed, r.New, r.Stored, r.Bytes, r.Deleted, r.PendingDelete, r.Skipped, r.Failed, r.Sessions, r.Took.Round(time.Millisecond).Seconds(), problem})
+		Left          int     `json:"left"`
+		Held          bool    `json:"held"`
+		NotBefore     *string `json:"not_before"`
+	}{r.Account, r.Listed, r.New, r.Stored, r.Bytes, r.Deleted, r.PendingDelete, r.Skipped, r.Failed, r.Sessions, r.Took.Round(time.Millisecond).Seconds(), problem, r.Left, r.Held, notBefore})
 }
 
 // Phase is what a run is doing.

@@ -37,7 +37,7 @@ func (r *run) portion(drop *maildrop, indices []int) ([]int, error) {
 	if !r.rationed() {
 		return indices, nil
 	}
-	if !r.sessionEnd.IsZero() && !r.Now().Before(r.sessionEnd) {
+	if r.timeIsUp() {
 		r.outOfTime = true
 		return nil, nil
 	}
@@ -55,6 +55,13 @@ func (r *run) portion(drop *maildrop, indices []int) ([]int, error) {
 		n++
 	}
 	return indices[:n], r.book(drop, indices[:n], octets)
+}
+
+// timeIsUp says that the session has to end: after a time, or, where one broke lately, after a single portion, so that
+// what it retrieved counts as taken before the next break.
+func (r *run) timeIsUp() bool {
+	r.portions++
+	return !r.sessionEnd.IsZero() && !r.Now().Before(r.sessionEnd) || r.brittle && r.portions > 1
 }
 
 // room returns how many octets the day has left. Where they do not do for the next message it notes when they will. One that

@@ -20,7 +20,7 @@ var errOutOfStep = errors.New("the server's answers do not fit the questions: it
 func (r *run) receive(ctx context.Context, session *pop3.Session, drop *maildrop, wanted []int, d *delivery) ([]ledger.Failure, error) {
 	verdicts := verdicts{run: r}
 	rest := wanted
-	for len(rest) > 0 {
+	for len(rest) > 0 && verdicts.stop == nil {
 		portion, err := r.portion(drop, rest)
 		if err != nil {
 			return verdicts.failures, d.fail(err)
@@ -41,6 +41,9 @@ func (r *run) receive(ctx context.Context, session *pop3.Session, drop *maildrop
 	}
 	if err := r.endInStep(session, drop, wanted[:len(wanted)-len(rest)], d); err != nil {
 		return nil, err // refusals may have been the answers to other questions, too
+	}
+	if verdicts.stop != nil {
+		return verdicts.failures, verdicts.stop
 	}
 	return verdicts.failures, nil
 }

@@ -59,6 +59,9 @@ func (r *run) overQuota(reply *pop3.ReplyError) bool {
 	return ok && known.Does != provider.Permanent
 }
 
+// forAll says that a refusal of one message is about all of them, for now.
+func (r *run) forAll(reply *pop3.ReplyError) bool { return reply.Temporary() || r.overQuota(reply) }
+
 // judgeLogin tells a login that will never work from one that did not work now. Where the server announces
 // AUTH-RESP-CODE only [AUTH] means wrong credentials (RFC 3206 §6); elsewhere a bare -ERR does too.
 func (r *run) judgeLogin(session *pop3.Session, err error) error {

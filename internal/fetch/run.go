@@ -48,6 +48,8 @@ type run struct {
 
 	sessionEnd time.Time // when the session has to stop asking for mail; zero: never
 	outOfTime  bool      // it did
+	portions   int       // that the session has begun
+	brittle    bool      // sessions break: each is to be short
 	wanted     int       // messages that the session is to fetch
 	asked      int       // of those, asked for
 	quota      quota
@@ -171,14 +173,18 @@ func (r *run) visit(ctx context.Context) (again bool, err error) {
 	}
 	stored, err := r.retrieve(ctx, session, drop, wanted)
 	if lost := (*lostSession)(nil); errors.As(err, &lost) {
-		return r.lose(lost, drop, len(wanted)+len(later), len(stored)), nil
+		return r.lose(lost, drop, len(wanted)+len(later), len(stored)), r.noteBroken(len(known))
 	}
-	if err != nil {
-		return false, err // without QUIT: what was retrieved and not stored must not count as fetched there
+	taken := []int(nil)
+	if err == nil {
+		taken, err = r.takeAgain(ctx, session, drop, known)
 	}
-	taken, err := r.takeAgain(ctx, session, drop, known)
-	if err != nil {
-		return false, err
+	if stop := (*interruption)(nil); errors.As(err, &stop) {
+		_, problem := r.finish(ctx, session, drop, stored)
+		return false, cmp.Or(err, problem)
+	}
+	if err != nil { // without QUIT: what was retrieved and not stored must not count as fetched there
+		return false, cmp.Or(err, r.noteBroken(len(known)))
 	}
 	ended, err := r.finish(ctx, session, drop, stored)
 	if err != nil || !ended {

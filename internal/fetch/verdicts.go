@@ -23,6 +23,7 @@ type verdicts struct {
 	run      *run
 	failures []ledger.Failure
 	inARow   int // refusals at the end of failures
+	stop     *interruption
 }
 
 // lostSession is the end of a session over a message that is on record for it: the others have another session.
@@ -43,8 +44,15 @@ func (v *verdicts) judge(key ledger.Key, before *ledger.Failure, outcome error) 
 	}
 	var reply *pop3.ReplyError
 	switch refused := errors.As(outcome, &reply); {
-	case refused && (reply.Temporary() || v.inARow == maxRefusals || v.run.overQuota(reply)):
+	case refused && v.stop != nil:
+		return nil
+	case refused && (v.run.forAll(reply) || v.inARow == maxRefusals):
 		v.failures = v.failures[:len(v.failures)-v.inARow]
+		v.inARow = 0
+		if v.run.windowed() { // what is stored counts there as taken when the session ends well
+			v.stop = &interruption{outcome}
+			return nil
+		}
 		return outcome
 	case refused:
 		v.inARow++

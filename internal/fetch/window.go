@@ -29,9 +29,10 @@ const sessionTime = 20 * time.Minute
 
 // The ledger's notes on an account, and how long each counts.
 const (
-	notPopped     = "not popped"   // retrieving mail once more did not take it out of the listing
-	recentRefused = "recent mode"  // it was refused
-	noteCounts    = 24 * time.Hour // then it is worth another try
+	notPopped     = "not popped"     // retrieving mail once more did not take it out of the listing
+	recentRefused = "recent mode"    // it was refused
+	sessionBroke  = "session broken" // in the middle: nothing that it had retrieved counts on the server
+	noteCounts    = 24 * time.Hour   // then it is worth another try
 )
 
 // window is what a run knows of a listing that is only a part.
@@ -70,7 +71,10 @@ func (r *run) lookBehind(drop *maildrop) (again []int, err error) {
 	if in || err != nil {
 		return nil, err
 	}
-	return again, nil
+	if !r.brittle {
+		r.brittle, err = r.noted(sessionBroke)
+	}
+	return again, err
 }
 
 // giveUpPopping leaves a server alone for a day that goes on listing what was taken.
@@ -81,6 +85,15 @@ func (r *run) giveUpPopping() error {
 	}
 	r.log.Warn("the server goes on listing mail that was fetched in sessions that ended well, so what its window hides cannot be reached now; looked at again in a day")
 	return r.Ledger.SetNote(r.account.Name, notPopped, r.began)
+}
+
+// noteBroken remembers that a session broke in which stored mail had to be taken once more, as it would again and again.
+func (r *run) noteBroken(known int) error {
+	if known == 0 {
+		return nil
+	}
+	r.brittle = true
+	return r.Ledger.SetNote(r.account.Name, sessionBroke, r.began)
 }
 
 // noted says that there is a note of that name and that it still counts.
@@ -96,42 +109,51 @@ func (r *run) takeAgain(ctx context.Context, session *pop3.Session, drop *maildr
 		return nil, nil
 	}
 	r.doing = "retrieving mail that is stored already, so that the server lists what lies behind it"
-	for rest := indices; len(rest) > 0; {
-		part, err := r.portion(drop, rest)
-		if err != nil || len(part) == 0 {
-			return taken, err
+	for rest := indices; len(rest) > 0 && err == nil; {
+		portion, problem := r.portion(drop, rest)
+		if problem != nil || len(portion) == 0 {
+			return taken, problem
 		}
-		rest = rest[len(part):]
-		received, err := r.takePart(ctx, session, drop, part)
-		if err := r.settlePortion(received); err != nil {
-			return nil, err
-		}
-		if err != nil {
-			return nil, err
-		}
+		rest = rest[len(portion):]
+		var received int64
+		var part []int
+		part, received, err = r.takePortion(ctx, session, drop, portion)
 		taken = append(taken, part...)
+		if problem := r.settlePortion(received); problem != nil {
+			return nil, problem
+		}
 	}
-	return taken, nil
+	return taken, err
 }
 
-// takePart retrieves a part of them and returns how many octets came.
-func (r *run) takePart(ctx context.Context, session *pop3.Session, drop *maildrop, part []int) (received int64, err error) {
-	for message := range session.Retrieve(drop.numbers(part)) {
-		n, err := io.Copy(io.Discard, message)
+// takePortion retrieves some of them and returns which came, and their octets.
+func (r *run) takePortion(ctx context.Context, session *pop3.Session, drop *maildrop, portion []int) (taken []int, received int64, err error) {
+	next := 0
+	for message := range session.Retrieve(drop.numbers(portion)) {
+		index := portion[next]
+		next++
+		n, problem := io.Copy(io.Discard, message)
 		received += n
-		if ctx.Err() != nil {
-			return received, context.Cause(ctx)
-		}
-		if reply := (*pop3.ReplyError)(nil); errors.As(err, &reply) && !reply.Temporary() && !r.overQuota(reply) {
-			continue // it stays in the window
-		}
-		if err != nil {
-			return received, err
+		reply := (*pop3.ReplyError)(nil)
+		switch {
+		case ctx.Err() != nil:
+			return nil, received, context.Cause(ctx)
+		case problem == nil:
+			taken = append(taken, index)
+		case !errors.As(problem, &reply):
+			return nil, received, problem
+		case err == nil && r.forAll(reply):
+			err = &interruption{problem}
 		}
 		r.tell(Retrieving)
 	}
-	return received, nil
+	return taken, received, err
 }
+
+// interruption is a server that wants to hear no more for now, in a session that is sound: it ends well, and what came counts.
+type interruption struct{ error }
+
+func (e *interruption) Unwrap() error { return e.error }
 
 // goesOn notes what a session that ended well has taken out of the window, and says whether another session may find more.
 func (r *run) goesOn(drop *maildrop, stored, taken []int) bool {
@@ -221,7 +243,7 @@ func (r *run) rescueFrom(ctx context.Context, session *pop3.Session) error {
 		return err
 	}
 	drop.plan.remove = nil
-	stored, err := r.retrieve(ctx, session, drop, drop.plan.fetch)
+	stored, err := r.retrieve(ctx, session, drop, append(drop.plan.fetch, drop.plan.suspects...))
 	if err != nil {
 		return err
 	}
@@ -232,7 +254,11 @@ func (r *run) rescueFrom(ctx context.Context, session *pop3.Session) error {
 		r.log.Warn("mail that was under way when a session broke is listed no more, not even among the last 30 days: somebody deleted it, or Gmail counts it as fetched; "+
 			"to have it listed again, save \"Enable POP for all mail\" in Gmail's settings once more: nothing is stored twice", "messages", lost)
 	}
-	return r.Ledger.Arrived(r.account.Name, r.window.vanished)
+	waiting := make([]ledger.Key, len(drop.plan.waiting)) // for another try
+	for i, index := range drop.plan.waiting {
+		waiting[i] = drop.keys[index]
+	}
+	return r.Ledger.Arrived(r.account.Name, missing(r.window.vanished, waiting))
 }
 
 // keepOnly takes everything else out of a listing.
