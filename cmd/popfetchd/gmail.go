@@ -147,7 +147,7 @@ func settingsOf(ctx context.Context, c *config.Config, account config.Account, a
 	line.Applied = true
 	line.Gmail = &popSetting{string(at.Access), string(at.Disposition)}
 	if still := gmail.Compare(account, at); len(still) > 0 {
-		return line, settingsFailed(account, "changing Gmail's settings", errors.New("Gmail took the change, but its settings still differ; look at its page"))
+		return line, settingsFailed(account, "changing Gmail's settings", errors.New("the change was taken, but the settings still differ; look at the page in Gmail"))
 	}
 	return line, nil
 }
@@ -231,6 +231,12 @@ func (a *app) printPopSettings(account config.Account, s *popSettings) {
 		a.printField("Gmail", gmail.Access(s.Gmail.Access).Label())
 		a.printField("", gmail.Disposition(s.Gmail.Disposition).Label())
 	}
+	a.printDifferences(s)
+}
+
+// printDifferences prints what Gmail has otherwise than the file, and what to
+// do about it.
+func (a *app) printDifferences(s *popSettings) {
 	for _, d := range s.Differences {
 		a.printField("DIFFERS", d.Key+": "+d.Means)
 	}

@@ -21,7 +21,7 @@ func (s *initCall) finish(ctx context.Context) error {
 	secret := ""
 	if s.secretName() != "" {
 		secret = s.secretPath()
-		s.say("  %s (the password; only you can read it)\n", secret)
+		s.say("  %s\n  The second holds the password; only you can read it.\n", secret)
 	}
 	c, err := config.Load(s.path)
 	if err != nil {
@@ -50,14 +50,45 @@ func (s *initCall) finish(ctx context.Context) error {
 		return err
 	}
 	if !s.json {
-		s.printAccount(checked.Accounts[0])
+		s.printTried(checked.Accounts[0])
 	}
-	if err := s.tellProblems(checked); err != nil {
+	problems := s.tellProblems
+	if s.ask != nil { // who sits here has just read them
+		problems = func(r checkResult) error { return told(r.Accounts[0].codes) }
+	}
+	if err := problems(checked); err != nil {
 		s.say("\n%s", wrapped(s.mend(gravest(checked.Accounts[0].codes), secret), "", s.width()))
 		return err
 	}
 	s.sayHowToStart()
 	return s.fetchNow(ctx)
+}
+
+// printTried prints what the login told, without what only matters later.
+func (s *initCall) printTried(checked accountChecked) {
+	if o := checked.Online; o != nil {
+		s.printField("logged in", fmt.Sprintf("to %s as %s: it works", checked.Server, checked.Username))
+		s.printField("there", fmt.Sprintf("%s, %s", plural(o.Messages, "message"), size(o.Octets)))
+		if s.provider.Windowed {
+			s.printField("", "and more, perhaps: "+s.provider.Title+" shows the oldest first")
+		}
+	}
+	s.printField("mailbox", checked.Kind+" "+checked.Mailbox)
+	for i, words := range checked.Meaning {
+		s.printField(first(i, "policy"), words)
+	}
+	if checked.Online != nil && checked.Online.Settings != nil {
+		s.printDifferences(checked.Online.Settings)
+	}
+	for _, warning := range checked.Warnings {
+		s.printField("warning", warning)
+	}
+	for _, problem := range checked.Problems {
+		s.printField("PROBLEM", problem)
+	}
+	if len(checked.Problems) == 0 {
+		s.say("All that popfetchd knows of it: %s\n", s.call("check --online"))
+	}
 }
 
 func (s *initCall) printInit(r initResult) error {

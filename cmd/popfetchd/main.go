@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 )
 
@@ -47,6 +48,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	out := &output{w: stdout}
 	a := &app{stdin: os.Stdin, stdout: out, stderr: stderr}
 	root := a.rootCommand()
+	if fetchesOnce(args) {
+		root.RemoveCommand(root.Commands()...)
+	}
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !a.started {
@@ -56,6 +60,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		err = &exitError{code: exitLocal, err: fmt.Errorf("writing the output: %w", out.err)}
 	}
 	return tell(stderr, err)
+}
+
+// fetchesOnce tells whether what follows are accounts, which may well be called
+// as a command is: popfetchd --once gmail.
+func fetchesOnce(args []string) bool {
+	return slices.Contains(args, "--once") && !slices.Contains(args, "--help") && !slices.Contains(args, "-h")
 }
 
 // output is stdout with a memory: it keeps the first error of a write, so that

@@ -24,9 +24,15 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/*.txtar, which read as a manual. Besides
 // testscript's own commands they have:
 //
-//	server NAME [n=MESSAGES] [pass=PASSWORD] [tls=implicit|none] [cert=expired|wrong]
+//	server NAME [n=MESSAGES] [user=NAME] [pass=PASSWORD] [tls=implicit|none] [cert=expired|wrong] [gmail=WINDOW] [oauth=NAME]
 //	                      starts a POP3 server with one account and writes
-//	                      NAME.pem and NAME.password; sets $NAME (host:port) and $NAME_port
+//	                      NAME.pem and NAME.password; sets $NAME (host:port) and $NAME_port; with gmail it behaves as
+//	                      Gmail with a window of that many conversations, with oauth it takes that server's tokens
+//	oauthserver NAME [user=ADDRESS] [pop=SERVER]   starts a server for signing in, with the client client-NAME; sets
+//	                      $NAME (its address); with pop its Gmail API is about that server's account
+//	oauth NAME expire|revoke|fail PATH|well   ends access tokens, ends sign-ins, fails at PATH, is well again
+//	consent FILE [deny]   goes through the consent page whose address is in FILE; page.html gets what the browser shows then
+//	talk CODE COLUMNS SCREEN FILE COMMAND …   plays FILE to a command on a terminal, see talk_test.go
 //	deliver NAME SUBJECT [UID]   puts one more message there
 //	holds NAME N          the server has N messages now
 //	fault NAME COMMAND TEXT   COMMAND (LOGIN: any way to log in) is refused with -ERR TEXT from now on, in which \x1b
@@ -73,6 +79,10 @@ func TestScripts(t *testing.T) {
 			"damage":       cmdDamage,
 			"sql":          cmdSQL,
 			"join":         cmdJoin,
+			"oauthserver":  cmdOAuthServer,
+			"oauth":        cmdOAuth,
+			"consent":      cmdConsent,
+			"talk":         cmdTalk,
 		},
 	})
 }
@@ -86,7 +96,11 @@ func setup(env *testscript.Env) error {
 	env.Setenv("TERM", "xterm")
 	env.Setenv("TZ", "UTC")
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // with -race each program would linger for a second
+	env.Setenv("DISPLAY", "")                 // nobody's browser opens
+	env.Setenv("WAYLAND_DISPLAY", "")
+	env.Setenv("BROWSER", "")
 	env.Values[serversKey{}] = servers{}
+	env.Values[oauthKey{}] = oauthServers{}
 	env.Values[startedKey{}] = &started{}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -120,23 +121,33 @@ func (q *questions) yes(ctx context.Context, question string, usual bool) (bool,
 
 var yesNo = map[string]bool{"yes": true, "y": true, "no": false, "n": false}
 
-// secret asks for a password, which the terminal does not show.
+// secret asks for a password, which the terminal does not show. The echo goes
+// off before the question stands there, for those who paste at once.
 func (q *questions) secret(ctx context.Context, question string) (string, error) {
 	fd := int(q.in.Fd())
 	before, err := term.GetState(fd)
+	if err == nil {
+		err = echoOff(fd)
+	}
 	if err != nil {
 		return "", fmt.Errorf("hiding what is typed: %w", err)
 	}
+	defer term.Restore(fd, before)
 	fmt.Fprintf(q.out, "%s (not shown): ", question)
-	text, err := await(ctx, func() (string, error) {
+	defer fmt.Fprintln(q.out)
+	return await(ctx, func() (string, error) {
 		text, err := term.ReadPassword(fd)
 		return string(text), err
 	})
-	fmt.Fprintln(q.out)
+}
+
+func echoOff(fd int) error {
+	mode, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
-		_ = term.Restore(fd, before) // the reader may sit there still, with the echo off
+		return err
 	}
-	return text, err
+	mode.Lflag &^= unix.ECHO
+	return unix.IoctlSetTermios(fd, unix.TCSETS, mode)
 }
 
 // await reads an answer, and gives up with errNotAnswered when ctx or the input

@@ -35,12 +35,16 @@ func named(ts *testscript.TestScript, name string) *testServer {
 
 func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, !neg && len(args) > 0, "server NAME [KEY=VALUE…]")
-	name, options := args[0], map[string]string{"n": "3", "pass": "secret", "tls": "implicit"}
+	name, options := args[0], map[string]string{"n": "3", "pass": "secret", "tls": "implicit", "user": args[0]}
 	for _, arg := range args[1:] {
 		key, value, _ := strings.Cut(arg, "=")
 		options[key] = value
 	}
-	account := &popsim.Account{Username: name, Password: options["pass"]}
+	account, secret := &popsim.Account{Username: options["user"], Password: options["pass"]}, "secret"
+	if options["gmail"] != "" {
+		secret = options["pass"]
+		account.Gmail = &popsim.GmailBox{Window: number(ts, options["gmail"])}
+	}
 	for i := range number(ts, options["n"]) {
 		deliver(account, fmt.Sprintf("message %d", i+1), "")
 	}
@@ -48,6 +52,9 @@ func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
 		Accounts:   []*popsim.Account{account},
 		Mode:       popsim.TLSMode(options["tls"]),
 		Pipelining: true,
+	}
+	if issuer := options["oauth"]; issuer != "" {
+		c.Token = func(user, token string) bool { return ts.Value(oauthKey{}).(oauthServers)[issuer].Valid(user, token) }
 	}
 	var pem []byte
 	if kind := options["cert"]; kind != "" {
@@ -62,7 +69,7 @@ func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
 		pem = server.CACertificate()
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(name+".pem"), pem, 0o644))
-	ts.Check(os.WriteFile(ts.MkAbs(name+".password"), []byte("secret\n"), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(name+".password"), []byte(secret+"\n"), 0o600))
 	_, port, err := net.SplitHostPort(server.Addr().String())
 	ts.Check(err)
 	ts.Setenv(name, server.Addr().String())
