@@ -61,7 +61,7 @@ gets a new message now and then, so that you can try popfetchd yourself.`,
 
 // demo does the whole job before the user's eyes.
 func (a *app) demo(ctx context.Context, dir string, keepServing bool) error {
-	dir, err := demoFolder(dir)
+	dir, err := ownFolder(dir, "demo", demoMark, "state", "Maildir", "mail.mbox", "ca.pem", "password")
 	if err != nil {
 		return err
 	}

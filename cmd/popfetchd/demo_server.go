@@ -65,12 +65,13 @@ accounts:
     mbox: mail.mbox
 `
 
-// demoFolder makes the folder for a demo, or empties one that an earlier demo
-// has left. It touches no other folder that holds anything.
-func demoFolder(dir string) (string, error) {
+// ownFolder makes the folder for a demo or sim, or empties one that an earlier
+// one has left: its configuration begins with mark. It touches no other folder
+// that holds anything, and of its own only the files named. Without dir it is a
+// new one for temporary files.
+func ownFolder(dir, command, mark string, files ...string) (string, error) {
 	if dir == "" {
-		dir, err := os.MkdirTemp("", "popfetchd-demo-")
-		return dir, err
+		return os.MkdirTemp("", "popfetchd-"+command+"-")
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -84,10 +85,10 @@ func demoFolder(dir string) (string, error) {
 		return dir, err
 	}
 	text, _ := os.ReadFile(filepath.Join(dir, "popfetchd.yaml"))
-	if !strings.HasPrefix(string(text), demoMark) {
-		return "", usagef("%s is not empty, and not the folder of an earlier demo; name a new one", dir)
+	if !strings.HasPrefix(string(text), mark) {
+		return "", usagef("%s is not empty, and not the folder of an earlier %s; name a new one", dir, command)
 	}
-	for _, name := range []string{"state", "Maildir", "mail.mbox", "ca.pem", "password"} {
+	for _, name := range files {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, name)))
 	}
 	return dir, err
