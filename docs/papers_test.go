@@ -100,6 +100,42 @@ func TestTranslationsSayTheSame(t *testing.T) {
 	}
 }
 
+// Commands and flags that the papers name are there.
+func TestCommandsExist(t *testing.T) {
+	sources, err := filepath.Glob("../cmd/popfetchd/*.go")
+	if err != nil || len(sources) == 0 {
+		t.Fatal(sources, err)
+	}
+	program := ""
+	for _, source := range sources {
+		if !strings.HasSuffix(source, "_test.go") {
+			program += read(t, source)
+		}
+	}
+	commands := matches(`(?m)^\s*Use: +"([a-z]+)`, program)
+	papers, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, paper := range append(papers, "../README.md") {
+		text := read(t, paper)
+		code := strings.Join(append(block.FindAllString(text, -1), matches("`([^`\n]+)`", block.ReplaceAllString(text, ""))...), "\n")
+		code = strings.ReplaceAll(code, "sudo -u popfetchd ", "")
+		for _, command := range matches(`(?m)popfetchd ([a-z]+)(?:[ ;]|$)`, code) {
+			if !slices.Contains(commands, command) {
+				t.Errorf("%s names the command %s", paper, command)
+			}
+		}
+		for _, line := range matches(`(?m)(?:^| )popfetchd ((?:[a-zA-Z]+ )*--.*)$`, code) {
+			for _, flag := range matches(`--([a-z-]+)`, line) {
+				if !strings.Contains(program, `"`+flag+`"`) {
+					t.Errorf("%s names the flag --%s", paper, flag)
+				}
+			}
+		}
+	}
+}
+
 // anchors are the addresses of a paper's headings, as GitHub makes them.
 func anchors(text string) []string {
 	var found []string
