@@ -128,7 +128,10 @@ func (p *simPlan) oddities() []string {
 	var all []string
 	if p.trouble != "" {
 		when := "every session"
-		if p.troubleSessions > 0 {
+		switch {
+		case p.troubleSessions == 1:
+			when = "the first session"
+		case p.troubleSessions > 1:
 			when = "the first " + plural(p.troubleSessions, "session")
 		}
 		all = append(all, fmt.Sprintf("Error in %s: %s", when, p.trouble))
