@@ -16,6 +16,7 @@ needed() {
 		strace         /usr/bin/strace        shows the order of system calls
 		python3        /usr/bin/python3       its mailbox module opens Maildir and mbox
 		mutt           /usr/bin/mutt          flags and deletes what popfetchd stored
+		chromium       /usr/bin/chromium      walks through the consent page of a sign-in
 	END
 	[ "${1-}" = bench ] || return 0
 	cat <<-'END'

@@ -14,7 +14,7 @@ var pageText string
 func writePage(w http.ResponseWriter, status int, err error) {
 	page := struct{ Title, Text, Problem string }{
 		Title: "Signed in",
-		Text:  "popfetchd can fetch this account's mail now. You can close this window.",
+		Text:  "The terminal that popfetchd runs in says whether mail can be fetched now. You can close this window.",
 	}
 	var unusable *unusableError
 	switch {
@@ -30,7 +30,7 @@ func writePage(w http.ResponseWriter, status int, err error) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 	h.Set("Referrer-Policy", "no-referrer") // the address holds the code
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
