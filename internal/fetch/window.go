@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/popfetchd/popfetchd/internal/config"
@@ -234,11 +235,11 @@ func (r *run) rescueFrom(ctx context.Context, session *pop3.Session) error {
 	if err != nil || len(drop.keys) == 0 { // an empty listing proves nothing
 		return err
 	}
-	missed := make(map[string]bool, len(r.window.vanished))
+	missed := make(map[string]ledger.Key, len(r.window.vanished))
 	for _, key := range r.window.vanished {
-		missed[key.UID] = true
+		missed[key.UID] = key
 	}
-	drop.keepOnly(func(key ledger.Key) bool { return missed[key.UID] })
+	drop.keepOnly(missed)
 	if err := r.plan(ctx, session, drop); err != nil {
 		return err
 	}
@@ -254,20 +255,26 @@ func (r *run) rescueFrom(ctx context.Context, session *pop3.Session) error {
 		r.log.Warn("mail that was under way when a session broke is listed no more, not even among the last 30 days: somebody deleted it, or Gmail counts it as fetched; "+
 			"to have it listed again, save \"Enable POP for all mail\" in Gmail's settings once more: nothing is stored twice", "messages", lost)
 	}
-	waiting := make([]ledger.Key, len(drop.plan.waiting)) // for another try
-	for i, index := range drop.plan.waiting {
-		waiting[i] = drop.keys[index]
-	}
-	return r.Ledger.Arrived(r.account.Name, missing(r.window.vanished, waiting))
+	return r.Ledger.Arrived(r.account.Name, missing(r.window.vanished, drop.worthAnotherTry()))
 }
 
-// keepOnly takes everything else out of a listing.
-func (d *maildrop) keepOnly(wanted func(ledger.Key) bool) {
+// worthAnotherTry returns the keys of what is listed and neither too large nor set aside.
+func (d *maildrop) worthAnotherTry() (keys []ledger.Key) {
+	for index, key := range d.keys {
+		if !slices.Contains(d.plan.tooLarge, index) && !slices.Contains(d.plan.setAside, index) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// keepOnly takes everything else out of a listing, and gives the rest the keys by which it was listed before.
+func (d *maildrop) keepOnly(wanted map[string]ledger.Key) {
 	var listing []pop3.Entry
 	var keys []ledger.Key
-	for i, key := range d.keys {
-		if wanted(key) {
-			listing, keys = append(listing, d.listing[i]), append(keys, key)
+	for _, entry := range d.listing {
+		if key, ok := wanted[entry.UID]; ok {
+			listing, keys = append(listing, entry), append(keys, key)
 		}
 	}
 	d.listing, d.keys, d.leftOut = listing, keys, 0
