@@ -62,6 +62,10 @@ func (r *run) lookBehind(drop *maildrop) (again []int, err error) {
 			r.window.stuck = r.window.stuck || r.window.taken[drop.keys[index]]
 		}
 	}
+	if left := len(drop.plan.tooLarge) + len(drop.plan.setAside); left == len(drop.keys) && left >= fullWindow {
+		r.log.Warn("the window is full of messages that are too large or were set aside: nobody sees what lies behind them until max_message_size is raised, "+
+			"popfetchd retry takes them up again, or they are moved to the trash", "messages", left)
+	}
 	if r.window.stuck {
 		return nil, r.giveUpPopping()
 	}

@@ -342,3 +342,26 @@ func (w *world) nothingPoppedUnstored() {
 		}
 	}
 }
+
+// A server that wants minutes between two logins gets them: each run takes a window, and none of them fails for it.
+func TestLoginDelay(t *testing.T) {
+	w := newGmail(t, popsim.GmailBox{Window: 20, Knobs: popsim.Knobs{EnforceLoginDelay: true}}, popsim.Config{})
+	all := w.receive(50)
+	for _, n := range []int{20, 20, 10} {
+		w.succeed(fetch.Report{Listed: n, New: n, Stored: n})
+		w.pass(15 * time.Minute)
+	}
+	w.holds(all...)
+	w.quiet(w.run())
+}
+
+// What is left on the server stays in the window; when nothing else is in it, somebody has to know.
+func TestWindowOfWhatIsTooLarge(t *testing.T) {
+	for limit, full := range map[string]bool{"50": false, "10": true} {
+		w := newGmail(t, popsim.GmailBox{}, popsim.Config{}, "max_message_size: "+limit)
+		w.receive(251)
+		if w.run(); strings.Contains(w.log.String(), "window is full") != full {
+			t.Errorf("with a limit of %s octets: %s", limit, w.log)
+		}
+	}
+}
