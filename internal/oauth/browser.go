@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -26,7 +27,7 @@ type Browser struct {
 	Port      int    // to listen at; 0: any that is free
 
 	Show   func(url string)       // tells the user where to go
-	Open   func(url string) error // opens a browser there; nil: none, and a failure does not matter
+	Open   func(url string) error // opens a browser there; nil: none, and a failure does not matter. Called by a goroutine of its own
 	Pasted <-chan string          // final addresses that the user pastes; nil: none
 	Wrong  func(problem error)    // tells the user of an answer that cannot be used; SignIn goes on waiting. May be nil
 }
@@ -48,7 +49,7 @@ func (b Browser) SignIn(ctx context.Context) (Token, error) {
 	flow := flow{
 		state:   rand.Text(),
 		answers: make(chan answer),
-		wrong:   b.wrong,
+		wrong:   b.Wrong,
 	}
 	server := &http.Server{Handler: &flow, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	go server.Serve(listener)
@@ -59,7 +60,7 @@ func (b Browser) SignIn(ctx context.Context) (Token, error) {
 	address := b.Client.config(redirect).AuthCodeURL(flow.state, append(b.Client.offline(b.LoginHint), oauth2.S256ChallengeOption(verifier))...)
 	b.Show(address)
 	if b.Open != nil {
-		_ = b.Open(address) // the address has been shown
+		go b.Open(address) // which may last for as long as the browser does; the address has been shown
 	}
 	a, err := b.wait(ctx, &flow)
 	if err != nil {
@@ -88,12 +89,6 @@ func shutDown(server *http.Server) {
 	}
 }
 
-func (b Browser) wrong(problem error) {
-	if b.Wrong != nil {
-		b.Wrong(problem)
-	}
-}
-
 // wait returns the first answer to this sign-in, from the browser or pasted.
 func (b Browser) wait(ctx context.Context, f *flow) (answer, error) {
 	pasted := b.Pasted
@@ -109,7 +104,7 @@ func (b Browser) wait(ctx context.Context, f *flow) (answer, error) {
 			code, err := f.pasted(text)
 			var unusable *unusableError
 			if errors.As(err, &unusable) {
-				b.wrong(unusable)
+				f.tell(unusable)
 				continue
 			}
 			return answer{code: code, err: err, done: make(chan error, 1)}, nil
@@ -136,7 +131,17 @@ func (b Browser) exchange(ctx context.Context, a answer, redirect, verifier stri
 type flow struct {
 	state   string // by which an answer is known to be one to this sign-in
 	answers chan answer
-	wrong   func(error)
+
+	mu    sync.Mutex  // held while the user is told something
+	wrong func(error) // may be nil
+}
+
+func (f *flow) tell(problem error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.wrong != nil {
+		f.wrong(problem)
+	}
 }
 
 // unusableError is an answer that is not one to this sign-in, or that was cut.
@@ -153,7 +158,7 @@ func (f *flow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	code, err := f.read(r.URL.Query())
 	var unusable *unusableError
 	if errors.As(err, &unusable) {
-		f.wrong(unusable)
+		f.tell(unusable)
 		writePage(w, http.StatusBadRequest, unusable)
 		return
 	}

@@ -126,6 +126,21 @@ func TestBrowser(t *testing.T) {
 	}
 }
 
+// A browser that runs in the terminal keeps Open from returning until it has shown the last page.
+func TestBrowserThatIsTheOneOpened(t *testing.T) {
+	sim, client := provider(t, oauthsim.Config{})
+	ended := make(chan struct{})
+	token, err := Browser{Client: client, Show: func(string) {}, Open: func(address string) error {
+		defer close(ended)
+		allow(t, address)
+		return nil
+	}}.SignIn(patient(t))
+	if err != nil || !sim.Valid(joe, token.Access) {
+		t.Errorf("not signed in: %v", err)
+	}
+	<-ended
+}
+
 // What is stored of a sign-in is what later runs start from.
 func TestBrowserThenSource(t *testing.T) {
 	clock := newClock()
