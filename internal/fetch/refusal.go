@@ -3,6 +3,7 @@ package fetch
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/popfetchd/popfetchd/internal/oauth"
 	"github.com/popfetchd/popfetchd/internal/pop3"
@@ -24,11 +25,14 @@ func (r *run) advise(err error) error {
 	var (
 		reply  *pop3.ReplyError
 		judged *refusal
+		sorted *sortedError
 		signIn *oauth.SignInError
 	)
 	switch {
-	case errors.As(err, &judged):
+	case errors.As(err, &judged), errors.As(err, &sorted):
 		return err
+	case errors.As(err, &signIn) && errors.Is(err, fs.ErrNotExist):
+		return &sortedError{Refused, fmt.Errorf("%w; sign in: popfetchd login %s", err, r.account.Name)}
 	case errors.As(err, &signIn):
 		return &sortedError{Refused, fmt.Errorf("%w; sign in again: popfetchd login %s", err, r.account.Name)}
 	case !errors.As(err, &reply):

@@ -108,19 +108,19 @@ func TestSessionEndsBeforeItsToken(t *testing.T) {
 
 // When only signing in helps, that is what the error says; nobody asks again before it was done.
 func TestSignInAgain(t *testing.T) {
-	for name, spoil := range map[string]func(*world, *oauthsim.Server){
-		"never signed in": func(w *world, _ *oauthsim.Server) {
+	for advice, spoil := range map[string]func(*world, *oauthsim.Server){
+		"nobody has signed in yet; sign in: popfetchd login joe": func(w *world, _ *oauthsim.Server) {
 			w.must(oauth.Store{Path: oauth.StorePath(w.state, "joe")}.Remove())
 		},
-		"revoked": func(w *world, p *oauthsim.Server) { p.RevokeAll() },
+		"; sign in again: popfetchd login joe": func(w *world, p *oauthsim.Server) { p.RevokeAll() },
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(advice, func(t *testing.T) {
 			w, provider := newSignedIn(t, popsim.GmailBox{}, popsim.Config{})
 			all := w.receive(2)
 			spoil(w, provider)
 			r := w.fail(fetch.Refused, fetch.Report{})
 			signIn := (*oauth.SignInError)(nil)
-			if !errors.As(r.Err, &signIn) || !strings.Contains(r.Err.Error(), "sign in again: popfetchd login joe") {
+			if !errors.As(r.Err, &signIn) || !strings.HasSuffix(r.Err.Error(), advice) || strings.Count(r.Err.Error(), "popfetchd login") != 1 {
 				t.Error(r.Err)
 			}
 			w.pass(time.Hour)
