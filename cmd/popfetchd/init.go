@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,9 @@ it is never an argument, which others could read in the list of processes.`,
   pass show isp | popfetchd init --host pop.example.net --address joe --password-stdin`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmp.Or(oneFlag(cmd, "maildir", "mbox"), oneFlag(cmd, "password-file", "password-stdin", "auth")); err != nil {
+				return err
+			}
 			if !s.yes {
 				s.ask = a.newQuestions()
 			}
@@ -82,9 +86,22 @@ it is never an argument, which others could read in the list of processes.`,
 	f.StringVar(&s.clientSecretFile, "client-secret-file", "", "`file` with its secret, if it has one")
 	f.BoolVarP(&s.yes, "yes", "y", false, "ask nothing")
 	f.BoolVar(&s.force, "force", false, "replace a configuration that is there")
-	c.MarkFlagsMutuallyExclusive("maildir", "mbox")
-	c.MarkFlagsMutuallyExclusive("password-file", "password-stdin", "auth")
 	return c
+}
+
+// oneFlag refuses flags that contradict each other.
+func oneFlag(cmd *cobra.Command, names ...string) error {
+	first := ""
+	for _, name := range names {
+		switch {
+		case !cmd.Flags().Changed(name):
+		case first != "":
+			return usagef("%s: --%s and --%s: give one of the two", cmd.Name(), first, name)
+		default:
+			first = name
+		}
+	}
+	return nil
 }
 
 // run gathers the answers, writes them down and tries them.
@@ -133,18 +150,20 @@ func (s *initCall) findPlace() error {
 		return err
 	}
 	s.path = path
-	for _, given := range []*string{&s.passwordFile, &s.clientSecretFile, &s.caFile, &s.maildir, &s.mbox} {
+	for _, given := range []*string{&s.passwordFile, &s.clientSecretFile, &s.caFile} {
 		if *given, err = fromHere(*given); err != nil {
 			return err
 		}
 	}
-	if err := s.free(); err != nil {
-		return err
+	for _, given := range []*string{&s.maildir, &s.mbox} {
+		if *given, err = fromHereTemplate(*given); err != nil {
+			return err
+		}
 	}
 	if err := probeFolder(filepath.Dir(path)); err != nil {
 		return &exitError{code: exitLocal, err: fmt.Errorf("the folder %s cannot be written: %w; name another place with --config", filepath.Dir(path), err)}
 	}
-	return nil
+	return s.free()
 }
 
 // free refuses to go on where files are in the way.
@@ -159,12 +178,24 @@ func (s *initCall) free() error {
 }
 
 // fromHere makes a path absolute that the configuration would take from its
-// own folder.
+// own folder. In the path of the folder that the user is in, no sign has the
+// meaning that it has in a configuration.
 func fromHere(path string) (string, error) {
-	if path == "" || strings.HasPrefix(path, "~") || strings.HasPrefix(path, "$") {
+	if path == "" || strings.HasPrefix(path, "~") || strings.HasPrefix(path, "$") || filepath.IsAbs(path) {
 		return path, nil
 	}
-	return filepath.Abs(path)
+	here, err := os.Getwd()
+	return filepath.Join(strings.ReplaceAll(here, "$", "$$"), path), err
+}
+
+// fromHereTemplate is fromHere for the path of a mailbox, in which %Y and the
+// like have a meaning, too.
+func fromHereTemplate(path string) (string, error) {
+	whole, err := fromHere(path)
+	if here, ok := strings.CutSuffix(whole, "/"+filepath.Clean(path)); ok && whole != path {
+		whole = strings.ReplaceAll(here, "%", "%%") + "/" + filepath.Clean(path)
+	}
+	return whole, err
 }
 
 // plainProblems is what is wrong with the answers, without the places in a file

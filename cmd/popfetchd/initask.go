@@ -134,7 +134,7 @@ func (s *initCall) chooseMailbox(ctx context.Context) (err error) {
 	}
 	s.ask.say("\nWhere should the mail go? A folder gets a file for each message (a Maildir); a name that ends in .mbox or .mbx becomes one file with all of them.")
 	_, err = s.ask.ask(ctx, "Mail goes to", usual, func(text string) error {
-		path, err := fromHere(text)
+		path, err := fromHereTemplate(text)
 		if err != nil {
 			return err
 		}

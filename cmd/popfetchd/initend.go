@@ -50,7 +50,7 @@ func (s *initCall) finish(ctx context.Context) error {
 		return err
 	}
 	if !s.json {
-		s.printTried(checked.Accounts[0])
+		s.printTried(checked)
 	}
 	problems := s.tellProblems
 	if s.ask != nil { // who sits here has just read them
@@ -65,7 +65,8 @@ func (s *initCall) finish(ctx context.Context) error {
 }
 
 // printTried prints what the login told, without what only matters later.
-func (s *initCall) printTried(checked accountChecked) {
+func (s *initCall) printTried(result checkResult) {
+	checked := result.Accounts[0]
 	if o := checked.Online; o != nil {
 		s.printField("logged in", fmt.Sprintf("to %s as %s: it works", checked.Server, checked.Username))
 		s.printField("there", fmt.Sprintf("%s, %s", plural(o.Messages, "message"), size(o.Octets)))
@@ -79,6 +80,9 @@ func (s *initCall) printTried(checked accountChecked) {
 	}
 	if checked.Online != nil && checked.Online.Settings != nil {
 		s.printDifferences(checked.Online.Settings)
+	}
+	for _, w := range result.Warnings {
+		s.printField("warning", oneLine(w.Key+": "+w.Text))
 	}
 	for _, warning := range checked.Warnings {
 		s.printField("warning", warning)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,9 @@ you type a short code into a page instead; that is the usual way there.`,
 		Args:              oneAccount("login"),
 		ValidArgsFunction: a.completeOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := cmp.Or(oneFlag(cmd, "device", "no-browser"), oneFlag(cmd, "device", "port")); err != nil {
+				return err
+			}
 			c, accounts, err := a.loadBy(config.Read, args)
 			if err != nil {
 				return err
@@ -68,8 +72,6 @@ you type a short code into a page instead; that is the usual way there.`,
 	c.Flags().IntVar(&flags.port, "port", 0, "`port` of this machine that the browser is sent back to; any that is free when left out")
 	c.Flags().BoolVar(&flags.device, "device", false, "type a code into a page on any device")
 	c.Flags().BoolVar(&flags.settings, "settings", false, "ask for the right to change Gmail's POP settings, too")
-	c.MarkFlagsMutuallyExclusive("device", "no-browser")
-	c.MarkFlagsMutuallyExclusive("device", "port")
 	return c
 }
 

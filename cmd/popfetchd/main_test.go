@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/*.txtar, which read as a manual. Besides
 // testscript's own commands they have:
 //
-//	server NAME [n=MESSAGES] [user=NAME] [pass=PASSWORD] [tls=implicit|none] [cert=expired|wrong] [gmail=WINDOW] [oauth=NAME]
+//	server NAME [n=MESSAGES] [user=NAME] [pass=PASSWORD] [tls=implicit|none] [cert=expired|wrong] [gmail=WINDOW] [microsoft=yes] [oauth=NAME]
 //	                      starts a POP3 server with one account and writes
 //	                      NAME.pem and NAME.password; sets $NAME (host:port) and $NAME_port; with gmail it behaves as
 //	                      Gmail with a window of that many conversations, with oauth it takes that server's tokens
@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 //	oauth NAME expire|revoke|fail PATH|well   ends access tokens, ends sign-ins, fails at PATH, is well again
 //	consent FILE [deny]   goes through the consent page whose address is in FILE; page.html gets what the browser shows then
 //	talk CODE COLUMNS SCREEN FILE COMMAND …   plays FILE to a command on a terminal, see talk_test.go
+//	silent STORE FILE …   no FILE holds a token that STORE, an account's sign-in, holds
 //	deliver NAME SUBJECT [UID]   puts one more message there
 //	holds NAME N          the server has N messages now
 //	fault NAME COMMAND TEXT   COMMAND (LOGIN: any way to log in) is refused with -ERR TEXT from now on, in which \x1b
@@ -83,6 +84,7 @@ func TestScripts(t *testing.T) {
 			"oauth":        cmdOAuth,
 			"consent":      cmdConsent,
 			"talk":         cmdTalk,
+			"silent":       cmdSilent,
 		},
 	})
 }

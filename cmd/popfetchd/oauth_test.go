@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
@@ -108,4 +109,27 @@ func submit(ts *testscript.TestScript, address string, form url.Values) string {
 // in the file page.html.
 func follow(ts *testscript.TestScript, address string) {
 	ts.Check(os.WriteFile(ts.MkAbs("page.html"), []byte(fetchPage(ts, address)), 0o600))
+}
+
+// cmdSilent makes sure that what was printed or logged holds no secret.
+func cmdSilent(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, !neg && len(args) > 1, "silent STORE FILE…")
+	var stored map[string]any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &stored))
+	tokens := 0
+	for key, value := range stored {
+		secret, _ := value.(string)
+		if !strings.HasSuffix(key, "_token") || secret == "" {
+			continue
+		}
+		tokens++
+		for _, file := range args[1:] {
+			if text := ts.ReadFile(file); strings.Contains(text, secret) || strings.Contains(text, url.QueryEscape(secret)) {
+				ts.Fatalf("%s holds the %s", file, key)
+			}
+		}
+	}
+	if tokens < 2 {
+		ts.Fatalf("%s holds %d tokens, want access and refresh", args[0], tokens)
+	}
 }

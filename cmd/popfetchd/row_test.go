@@ -19,6 +19,8 @@ func TestRow(t *testing.T) {
 	}
 	deleting := running
 	deleting.progress = fetch.Progress{Phase: fetch.Deleting, Messages: 150, TotalMessages: 300}
+	window := running
+	window.progress.More = true
 	listing := running
 	listing.progress = fetch.Progress{Phase: fetch.Listing}
 	done := running
@@ -38,6 +40,7 @@ func TestRow(t *testing.T) {
 		{"usual", running, 79, "gmail    ━━━━━━━━━━━━━─────────────  120/300   23 MB/46 MB   12 MB/s  0:02 left"},
 		{"half", running, 39, "gmail    ━━━━━━━━━━───────────  120/300"},
 		{"tiny", running, 12, "gma…  ━━━───"},
+		{"window", window, 50, "gmail    ━━━━━━━━─────────  120/300+   23 MB/46 MB"},
 		{"deleting", deleting, 60, "gmail    ━━━━━━━━━━━━━━━━────────────────  150/300  deleting"},
 		{"listing", listing, 79, "gmail    asking for the list of messages"},
 		{"done", done, 79, "gmail    ✓ 300 messages stored, 46 MB in 4.0 s"},
@@ -70,6 +73,7 @@ func TestRowFits(t *testing.T) {
 				TotalMessages: rapid.IntRange(0, 2_000_000).Draw(t, "total"),
 				Bytes:         rapid.Int64Range(0, 1e15).Draw(t, "bytes"),
 				TotalBytes:    rapid.Int64Range(0, 1e15).Draw(t, "totalBytes"),
+				More:          rapid.Bool().Draw(t, "more"),
 			},
 		}
 		width := rapid.IntRange(1, 200).Draw(t, "width")
@@ -88,11 +92,14 @@ func TestRowFits(t *testing.T) {
 }
 
 func TestBriefEnding(t *testing.T) {
+	later := time.Date(2100, 3, 4, 5, 6, 0, 0, time.Local)
 	for want, r := range map[string]fetch.Report{
 		"nothing new":                        {Listed: 3},
 		"1,200 stored, 46 MB; 1,200 deleted": {Stored: 1200, Bytes: 46_000_000, Deleted: 1200},
 		"3 stored, 9 B; failed":              {Stored: 3, Bytes: 9, Err: errors.New("no")},
 		"failed":                             {Err: errors.New("no")},
+		"not before 4 Mar 05:06":             {Held: true, NotBefore: later, Err: errors.New("no")},
+		"3 stored, 9 B; more at 4 Mar 05:06": {Stored: 3, Bytes: 9, Left: 7, Skipped: 7, LimitedUntil: later},
 	} {
 		if got := briefEnding(r); got != want {
 			t.Errorf("briefEnding(%+v) = %q, want %q", r, got, want)
@@ -101,15 +108,20 @@ func TestBriefEnding(t *testing.T) {
 }
 
 func TestEnding(t *testing.T) {
+	later := time.Date(2100, 3, 4, 5, 6, 0, 0, time.Local)
 	for want, r := range map[string]fetch.Report{
-		"nothing new; no messages on the server":                    {},
-		"nothing new among 1 message":                               {Listed: 1},
-		"1,200 messages stored, 46 MB in 2.1 s":                     {Listed: 1300, New: 1200, Stored: 1200, Bytes: 46_000_000, Took: 2100 * time.Millisecond},
-		"1 message stored, 5 B in 0.0 s; 7 deleted on the server":   {Listed: 9, New: 1, Stored: 1, Bytes: 5, Deleted: 7},
-		"nothing new among 9 messages; 2 still to be deleted there": {Listed: 9, PendingDelete: 2},
-		"none stored; 1 left there; 2 failed":                       {Listed: 9, New: 2, Skipped: 1, Failed: 2},
-		`failed while logging in as \x1b[2J`:                        {Listed: 9, Err: &fetch.Error{Account: "x", Doing: "logging in as \x1b[2J", Err: errors.New("no")}},
-		"2 messages stored, 9 B in 1.0 s; then failed":              {Stored: 2, Bytes: 9, Took: time.Second, Err: errors.New("no")},
+		"nothing new; no messages on the server":                            {},
+		"nothing new among 1 message":                                       {Listed: 1},
+		"1,200 messages stored, 46 MB in 2.1 s":                             {Listed: 1300, New: 1200, Stored: 1200, Bytes: 46_000_000, Took: 2100 * time.Millisecond},
+		"1 message stored, 5 B in 0.0 s; 7 deleted on the server":           {Listed: 9, New: 1, Stored: 1, Bytes: 5, Deleted: 7},
+		"nothing new among 9 messages; 2 still to be deleted there":         {Listed: 9, PendingDelete: 2},
+		"none stored; 1 left there; 2 failed":                               {Listed: 9, New: 2, Skipped: 1, Failed: 2},
+		`failed while logging in as \x1b[2J`:                                {Listed: 9, Err: &fetch.Error{Account: "x", Doing: "logging in as \x1b[2J", Err: errors.New("no")}},
+		"2 messages stored, 9 B in 1.0 s; then failed":                      {Stored: 2, Bytes: 9, Took: time.Second, Err: errors.New("no")},
+		"nothing tried: not to be logged in to before 4 Mar 05:06":          {Held: true, NotBefore: later, Err: errors.New("no")},
+		"nothing tried: the daily limit is reached, goes on at 4 Mar 05:06": {Held: true, NotBefore: later, LimitedUntil: later},
+		"2 messages stored, 9 B in 1.0 s; 1 left there; the daily limit is reached with 7 messages left, goes on at 4 Mar 05:06": {
+			Stored: 2, Bytes: 9, Took: time.Second, Skipped: 8, Left: 7, LimitedUntil: later},
 	} {
 		if got := ending(r); got != want {
 			t.Errorf("ending(%+v) = %q, want %q", r, got, want)

@@ -53,6 +53,9 @@ func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
 		Mode:       popsim.TLSMode(options["tls"]),
 		Pipelining: true,
 	}
+	if options["microsoft"] != "" {
+		c.Dialect = popsim.Microsoft
+	}
 	if issuer := options["oauth"]; issuer != "" {
 		c.Token = func(user, token string) bool { return ts.Value(oauthKey{}).(oauthServers)[issuer].Valid(user, token) }
 	}

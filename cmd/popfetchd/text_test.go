@@ -91,3 +91,23 @@ func TestLogIsEscaped(t *testing.T) {
 		}
 	}
 }
+
+func TestWrapped(t *testing.T) {
+	for _, test := range []struct {
+		text, indent string
+		width        int
+		want         string
+	}{
+		{"", "", 10, "\n"},
+		{"one two three", "", 20, "one two three\n"},
+		{"one two three", "", 7, "one two\nthree\n"},
+		{"one two three", "  ", 9, "one two\n  three\n"},
+		{"https://example.org/long a", "    ", 10, "https://example.org/long\n    a\n"},
+		{"/with  two/blanks", "", 30, "/with  two/blanks\n"},
+		{"é你你 x", "", 5, "é你你\nx\n"},
+	} {
+		if got := wrapped(test.text, test.indent, test.width); got != test.want {
+			t.Errorf("wrapped(%q, %q, %d) = %q, want %q", test.text, test.indent, test.width, got, test.want)
+		}
+	}
+}
