@@ -212,13 +212,15 @@ func (a *app) printSettings(account config.Account, line settingsLine) error {
 		return a.printJSON(line)
 	}
 	fmt.Fprintf(a.stdout, "%s\n", line.Account)
-	a.printPopSettings(account, &line.popSettings)
-	switch {
-	case line.Applied && line.Error == "":
-		a.printField("APPLIED", "Gmail's settings are as in the file now")
-	case line.Gmail != nil && len(line.Differences) == 0:
-		a.printField("", "Gmail's settings are as in the file")
+	if !line.Applied {
+		a.printPopSettings(account, &line.popSettings)
+		return nil
 	}
+	now := popSettings{Gmail: line.Gmail}
+	for i, sentence := range line.Applying {
+		a.printField(first(i, "changed"), sentence)
+	}
+	a.printPopSettings(account, &now)
 	return nil
 }
 
@@ -230,6 +232,9 @@ func (a *app) printPopSettings(account config.Account, s *popSettings) {
 	if s.Gmail != nil {
 		a.printField("Gmail", gmail.Access(s.Gmail.Access).Label())
 		a.printField("", gmail.Disposition(s.Gmail.Disposition).Label())
+	}
+	if s.Gmail != nil && len(s.Differences) == 0 {
+		a.printField("", "as in the file")
 	}
 	a.printDifferences(s)
 }

@@ -21,7 +21,7 @@ func (s *initCall) finish(ctx context.Context) error {
 	secret := ""
 	if s.secretName() != "" {
 		secret = s.secretPath()
-		s.say("  %s\n  The second holds the password; only you can read it.\n", secret)
+		s.say("  %s\n%s", secret, wrapped("The second holds the password; only you can read it.", "", s.width()))
 	}
 	c, err := config.Load(s.path)
 	if err != nil {
@@ -91,7 +91,7 @@ func (s *initCall) printTried(result checkResult) {
 		s.printField("PROBLEM", problem)
 	}
 	if len(checked.Problems) == 0 {
-		s.say("All that popfetchd knows of it: %s\n", s.call("check --online"))
+		s.say("More of it:\n  %s\n", s.call("check --online"))
 	}
 }
 
@@ -133,10 +133,12 @@ func (s *initCall) sayHowToStart() {
 	if s.configPath != "" {
 		command += " --config " + shellWord(s.path)
 	}
-	s.say("\nFetch now:\n  %s\n", s.call("--once"))
+	if s.ask == nil {
+		s.say("\nFetch now:\n  %s\n", s.call("--once"))
+	}
 	s.say("\nFrom now on with cron (crontab -e):\n  %s %s --once\n", s.cronTimes(), strings.ReplaceAll(command, "%", `\%`))
 	s.say("\nOr with systemd, as you:\n%s", userUnit(command))
-	s.say("For the whole machine see README.md. How it goes: %s\n", s.call("status"))
+	s.say("For the whole machine see README.md. How it goes:\n  %s\n", s.call("status"))
 }
 
 // cronTimes are the times for a crontab: cron needs no more than a quarter of

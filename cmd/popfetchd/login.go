@@ -43,8 +43,8 @@ func (a *app) loginCommand() *cobra.Command {
 		Short: "sign in to an account with OAuth, without a password",
 		Long: `For accounts with auth: xoauth2 or oauthbearer. Opens the provider's page in a
 browser, where you allow popfetchd to read your mail; the page sends you back to
-this program. What it brings is tried at the mail server, and then kept in
-the state folder where only you can read it, until you sign in again or log out.
+this program. What it brings is tried at the mail server, and then kept in the
+state folder, where only you can read it, until you sign in again or log out.
 
 On a machine without a browser, --no-browser prints the page's address. Open it
 anywhere, and in the end copy the address that the browser cannot load back to
@@ -156,6 +156,9 @@ func addSettingsScope(client *oauth.Client, account config.Account) error {
 
 // signInFailed is an error of a sign-in with the exit code that fits.
 func signInFailed(account config.Account, err error) error {
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("stopped before its end; nothing was changed")
+	}
 	code := exitTemporary
 	if refused := (*oauth.SignInError)(nil); errors.As(err, &refused) {
 		code = exitRefused
@@ -240,17 +243,13 @@ func (a *app) tellWrong(problem error) {
 	fmt.Fprintf(a.stderr, "popfetchd: %s\n", oneLine(problem.Error()))
 }
 
-// openBrowser opens the user's browser, where there is a screen for it.
+// openBrowser opens the user's browser, where there is a screen for it. It
+// gets nothing of this program's terminal, where the user may be pasting.
 func openBrowser(url string) error {
 	if os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" && os.Getenv("BROWSER") == "" {
 		return errors.New("no screen")
 	}
-	c := exec.Command("xdg-open", url)
-	if err := c.Start(); err != nil {
-		return err
-	}
-	go c.Wait() // its end is of no interest, only that nothing is left of it
-	return nil
+	return exec.Command("xdg-open", url).Run()
 }
 
 // tryToken logs in to the mail server with a token that is not stored yet.

@@ -41,6 +41,7 @@ Exit codes: 0 fine; 64 usage; 65 verify found damage; 70 a bug; 74 local disk or
 mailbox; 75 temporary, try again; 77 login refused; 78 configuration.`
 
 const rootExample = `  popfetchd demo                        see it work, without any account
+  popfetchd init                        set up your own
   popfetchd check --online              is the configuration right?
   popfetchd --once                      fetch every account now
   popfetchd --once --dry-run gmail      what would be fetched and deleted?
