@@ -23,6 +23,7 @@ type bars struct {
 	container *mpb.Progress
 	style     style
 	handles   []*mpb.Bar
+	accounts  []config.Account
 
 	mu    sync.Mutex
 	rows  []row
@@ -33,6 +34,7 @@ func newBars(out *os.File, accounts []config.Account, s style) *bars {
 	b := &bars{
 		container: mpb.New(mpb.WithOutput(out), mpb.WithRefreshRate(refresh)),
 		style:     s,
+		accounts:  accounts,
 		rows:      make([]row, len(accounts)),
 		began:     make([]time.Time, len(accounts)),
 	}
@@ -78,7 +80,7 @@ func (b *bars) ended(i int, r fetch.Report) {
 	b.mu.Lock()
 	row := &b.rows[i]
 	row.ended, row.good = true, r.Err == nil && r.Failed == 0
-	row.ending, row.brief = ending(r), briefEnding(r)
+	row.ending, row.brief = endingAt(b.accounts[i], r), briefEnding(r)
 	b.mu.Unlock()
 	b.handles[i].SetTotal(1, true)
 }

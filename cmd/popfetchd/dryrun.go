@@ -20,6 +20,8 @@ type preview struct {
 	Waiting    int    `json:"waiting"` // failed before, tried again later
 	SetAside   int    `json:"set_aside"`
 	Error      string `json:"error"`
+
+	windowed bool // the server lists a part of its mail only
 }
 
 // dryRun says what once would do, and does nothing.
@@ -32,7 +34,7 @@ func (a *app) dryRun(ctx context.Context, names []string) error {
 	var codes []int
 	for _, account := range accounts {
 		p, err := f.Preview(ctx, account)
-		if err := a.printPreview(newPreview(account.Name, p, err)); err != nil {
+		if err := a.printPreview(newPreview(account, p, err)); err != nil {
 			return err
 		}
 		if err != nil {
@@ -42,8 +44,8 @@ func (a *app) dryRun(ctx context.Context, names []string) error {
 	return told(codes)
 }
 
-func newPreview(account string, p fetch.Preview, err error) preview {
-	v := preview{account, p.Listed, p.Known, p.ToFetch, p.FetchBytes, p.ToDelete, p.TooLarge, p.Waiting, p.SetAside, ""}
+func newPreview(account config.Account, p fetch.Preview, err error) preview {
+	v := preview{account.Name, p.Listed, p.Known, p.ToFetch, p.FetchBytes, p.ToDelete, p.TooLarge, p.Waiting, p.SetAside, "", account.Preset().Windowed}
 	if p.Deletes {
 		v.ToDelete += p.ToFetch // in the same session
 	}
@@ -66,7 +68,10 @@ func (a *app) printPreview(p preview) error {
 
 // words says what would be done.
 func (p preview) words() string {
-	if p.Listed == 0 {
+	switch {
+	case p.Listed == 0 && p.windowed:
+		return "nothing listed that was not fetched before"
+	case p.Listed == 0:
 		return "no messages on the server"
 	}
 	s := plural(p.Listed, "message") + " listed; would fetch "

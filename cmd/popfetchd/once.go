@@ -57,13 +57,22 @@ func (a *app) report(accounts []config.Account, reports []fetch.Report, v view) 
 				return err
 			}
 		} else if v.summaries() {
-			fmt.Fprintf(a.stdout, "%s: %s\n", accounts[i].Name, ending(r))
+			fmt.Fprintf(a.stdout, "%s: %s\n", accounts[i].Name, endingAt(accounts[i], r))
 		}
 		if r.Err != nil {
 			codes = append(codes, tell(a.stderr, r.Err))
 		}
 	}
 	return told(codes)
+}
+
+// endingAt is ending for an account whose server may list a part of its mail
+// only: an empty list does not mean that there is none.
+func endingAt(account config.Account, r fetch.Report) string {
+	if account.Preset().Windowed && r.Listed == 0 && r.Stored == 0 && r.Err == nil && !r.Held {
+		return "nothing new"
+	}
+	return ending(r)
 }
 
 // ending says in a few words what came of a visit.

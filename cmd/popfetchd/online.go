@@ -54,7 +54,7 @@ func (c *accountChecked) goOnline(ctx context.Context, f *fetch.Fetcher, file *c
 		Pipelined:    i.Pipelined,
 		Messages:     i.Messages,
 		Octets:       i.Octets,
-		Would:        newPreview(c.Account, i.Preview, nil),
+		Would:        newPreview(c.settings, i.Preview, nil),
 	}
 	for _, capability := range i.Capabilities {
 		c.Online.Capabilities = append(c.Online.Capabilities, oneLine(capability))
