@@ -80,6 +80,7 @@ func (r *run) connect(ctx context.Context) (*pop3.Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.renewed = false // this one works
 	r.report.Sessions++
 	r.progress.Sessions++
 	r.limitSession()

@@ -41,7 +41,7 @@ type run struct {
 	quits    int                 // sessions that ended well
 	plain    bool                // no pipelining any more: replies did not fit the questions
 	token    string              // to log in with, in the place of the account's own
-	renewed  bool                // another token was asked for, since one was refused
+	renewed  bool                // another token was asked for, since one was refused, and has not worked yet
 	oneLine  bool                // the server wants AUTH and its response on one line
 	tokenEnd time.Time           // of the token that the session began with; zero without one
 	barren   int                 // sessions in a row that were lost before any message was stored

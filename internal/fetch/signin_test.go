@@ -88,6 +88,30 @@ func TestTokenEndsInMidSession(t *testing.T) {
 	w.quiet(w.run())
 }
 
+// In a long run the server may refuse one token after the other before its time. Each that worked may be renewed.
+func TestTokensEndEarlyOnceMore(t *testing.T) {
+	w, provider := newSignedIn(t, popsim.GmailBox{Window: 40}, popsim.Config{Pipelining: true})
+	all := w.receive(160)
+	w.server.SetFault(func(r popsim.Request) popsim.Action {
+		if r.Command == "CONNECT" { // before each login
+			provider.Expire()
+		}
+		return popsim.Action{}
+	})
+	if r := w.run(); fetch.KindOf(r.Err) != fetch.Refused { // the fresh one is refused as well
+		t.Fatal(r.Err)
+	}
+	w.must(w.ledger.Lift("joe"))
+	w.server.SetFault(func(r popsim.Request) popsim.Action {
+		if r.Command == "QUIT" {
+			provider.Expire()
+		}
+		return popsim.Action{}
+	})
+	w.succeed(fetch.Report{Listed: 160, New: 160, Stored: 160})
+	w.holds(all...)
+}
+
 // The session ends well before its token does.
 func TestSessionEndsBeforeItsToken(t *testing.T) {
 	w, _ := newSignedIn(t, popsim.GmailBox{}, popsim.Config{})
