@@ -284,6 +284,7 @@ func TestWithout(t *testing.T) {
 		{"PASS x", "x", "PASS ***"}, {"xx", "x", "******"}, {"", "secret", ""},
 		{"no secre", "secret", "no secre"}, {"a secret!", "secret", "a ***!"},
 		{"abcdefg", "abcdefghijkl", "abcdefg"}, {"abcdefgh", "abcdefghijkl", "***"}, {"-cdefghijkl-abcdefgh", "abcdefghijkl", "-***-***"},
+		{"Username and password not accepted", "mynormalpassword", "Username and password not accepted"}, {"password?", "password", "***?"},
 	} {
 		if got := without(test.text, test.secret); got != test.want {
 			t.Errorf("%q without %q is %q, want %q", test.text, test.secret, got, test.want)

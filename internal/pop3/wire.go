@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -129,7 +130,7 @@ func without(text, secret string) string {
 		for length := piece; i+length <= len(text) && strings.Contains(secret, text[i:i+length]); length++ {
 			n = length
 		}
-		if n > 0 {
+		if n > 0 && (n == len(secret) || !harmless(text[i:i+n])) {
 			rest.WriteString("***")
 			i += n
 			continue
@@ -138,6 +139,11 @@ func without(text, secret string) string {
 		i++
 	}
 	return rest.String()
+}
+
+// harmless tells words of the refusals themselves, which passwords hold, too: without them nobody knows what was refused.
+func harmless(piece string) bool {
+	return slices.Contains([]string{"password", "username", "application", "specific"}, strings.ToLower(strings.TrimSpace(piece)))
 }
 
 // unasked describes what is in the buffer but should not be. Part of a line is not shown: it could be part of a secret.
