@@ -5,28 +5,45 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/ledger"
+	"github.com/popfetchd/popfetchd/internal/oauth"
 	"github.com/popfetchd/popfetchd/internal/pop3"
 	"github.com/popfetchd/popfetchd/internal/store"
 )
+
+// toTheMinute is how errors give times.
+const toTheMinute = "2006-01-02 15:04"
 
 // Error is why a run did not do all it should have. Its text is one line that stands for itself in a log.
 type Error struct {
 	Account string
 	Doing   string // as in "logging in to pop.example.net:995"
 	Err     error
+
+	NotBefore time.Time // nothing is tried again before; zero: the next run tries
 }
 
 // Error says what happened to which account, and what to do next.
 func (e *Error) Error() string {
 	text := fmt.Sprintf("account %s: %s: %v", e.Account, e.Doing, e.Err)
 	text = strings.ReplaceAll(text, "\n", "; ") // between the parts of joined errors
-	certificate := (*pop3.CertificateError)(nil)
+	var (
+		certificate *pop3.CertificateError
+		known       *refusal
+		held        *errHeld
+	)
 	switch kind := KindOf(e.Err); {
-	case errors.As(e.Err, &certificate): // does not mend itself, and says what to do
+	case errors.As(e.Err, &certificate), errors.As(e.Err, &known), errors.As(e.Err, &held): // these say what comes next, or what to do
 		return text
+	case errors.As(e.Err, &held), errors.As(e.Err, &signIn):
+		return text
+	case kind == Refused && !e.NotBefore.IsZero():
+		return text + "; not tried again before " + e.NotBefore.Local().Format(toTheMinute) + " unless the account's settings, password or token change"
+	case kind == Temporary && !e.NotBefore.IsZero():
+		return text + "; nothing is lost, and nothing is tried again before " + e.NotBefore.Local().Format(toTheMinute)
 	case kind == Temporary:
 		return text + "; nothing is lost: the next run goes on from here"
 	case kind == Bug:

@@ -107,7 +107,7 @@ func (f *Fetcher) Run(ctx context.Context, account config.Account, watch func(Pr
 	r := f.newRun(account, watch)
 	err := r.underLock(ctx, func() error { return r.conclude(ctx, r.do(ctx)) })
 	if err != nil {
-		err = &Error{account.Name, r.doing, err}
+		err = &Error{Account: account.Name, Doing: r.doing, Err: err, NotBefore: r.report.NotBefore}
 	}
 	r.report.Failed = r.report.New - r.report.Stored
 	r.report.Took = f.Now().Sub(r.began)

@@ -32,7 +32,7 @@ type errHeld struct {
 }
 
 func (e *errHeld) Error() string {
-	since, until := e.hold.Since.Local().Format(time.DateTime), e.hold.Until.Local().Format(time.DateTime)
+	since, until := e.hold.Since.Local().Format(toTheMinute), e.hold.Until.Local().Format(toTheMinute)
 	if e.hold.Reason == ledger.OverQuota {
 		return fmt.Sprintf("over the server's limits since %s: not tried again before %s (it said: %s)", since, until, e.hold.Problem)
 	}

@@ -45,12 +45,12 @@ func (f *Fetcher) CheckLogin(ctx context.Context, account config.Account, token 
 	r.token = token
 	session, err := r.connect(ctx)
 	if err != nil {
-		return &Error{account.Name, r.doing, err}
+		return &Error{Account: account.Name, Doing: r.doing, Err: err}
 	}
 	defer session.Close()
 	r.doing = "asking for the state of the maildrop"
 	if _, _, err := session.Stat(); err != nil {
-		return &Error{account.Name, r.doing, r.advise(err)}
+		return &Error{Account: account.Name, Doing: r.doing, Err: r.advise(err)}
 	}
 	_ = session.Quit() // what there was to know is known
 	return nil
@@ -67,7 +67,7 @@ func (f *Fetcher) Inspect(ctx context.Context, account config.Account) (Inspecti
 	r := f.newRun(account, nil)
 	inspection, err := r.inspect(ctx)
 	if err != nil {
-		return inspection, &Error{account.Name, r.doing, err}
+		return inspection, &Error{Account: account.Name, Doing: r.doing, Err: err}
 	}
 	return inspection, nil
 }
@@ -143,7 +143,7 @@ func (f *Fetcher) ProbeMailbox(account config.Account) error {
 		err = mailbox.Probe()
 	}
 	if err != nil {
-		return &Error{account.Name, "looking at " + path, err}
+		return &Error{Account: account.Name, Doing: "looking at " + path, Err: err}
 	}
 	return mailbox.Close()
 }

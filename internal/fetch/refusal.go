@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/popfetchd/popfetchd/internal/oauth"
 	"github.com/popfetchd/popfetchd/internal/pop3"
@@ -42,16 +43,16 @@ func (r *run) advise(err error) error {
 	if !ok {
 		return err
 	}
-	e := &refusal{kind: Refused, error: fmt.Errorf("%w; %s", err, meaning(known))}
+	e := &refusal{kind: Refused, error: fmt.Errorf("%w; %s", err, meaning(known, err.Error()))}
 	if known.Does != provider.Permanent {
 		e.kind, e.overQuota = Temporary, known.Does == provider.OverQuota
 	}
 	return e
 }
 
-// meaning is what a known reply means, with the page that tells more.
-func meaning(known provider.Reply) string {
-	if known.Page == "" {
+// meaning is what a known reply means, with the page that tells more, unless the reply named that itself.
+func meaning(known provider.Reply, said string) string {
+	if known.Page == "" || strings.Contains(said, known.Page) {
 		return known.Means
 	}
 	return known.Means + " (" + known.Page + ")"
@@ -63,8 +64,12 @@ func (r *run) overQuota(reply *pop3.ReplyError) bool {
 	return ok && known.Does != provider.Permanent
 }
 
-// forAll says that a refusal of one message is about all of them, for now.
-func (r *run) forAll(reply *pop3.ReplyError) bool { return reply.Temporary() || r.overQuota(reply) }
+// forAll says that a refusal of one message is about all of them. One that does not pass is when it is known by its words: a
+// response code alone may be about a message.
+func (r *run) forAll(reply *pop3.ReplyError) bool {
+	known, ok := r.account.Preset().Advise(reply.Code, reply.Text)
+	return reply.Temporary() || ok && (known.Does != provider.Permanent || !strings.HasPrefix(known.Match, "["))
+}
 
 // judgeLogin tells a login that will never work from one that did not work now. Where the server announces
 // AUTH-RESP-CODE only [AUTH] means wrong credentials (RFC 3206 §6); elsewhere a bare -ERR does too.
@@ -86,5 +91,5 @@ func (r *run) judgeLogin(session *pop3.Session, err error) error {
 		advice = "check username, and sign in again: popfetchd login " + r.account.Name
 	}
 	return &refusal{kind: Refused, unclear: reply.Code == "",
-		error: fmt.Errorf("%w; %s; popfetchd does not try again for a while, so that the server does not lock the account, unless its settings, password or token change", err, advice)}
+		error: fmt.Errorf("%w; %s", err, advice)}
 }

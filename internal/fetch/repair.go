@@ -29,7 +29,7 @@ func (f *Fetcher) Repair(ctx context.Context, account config.Account) Repaired {
 	r := f.newRun(account, nil)
 	repaired := Repaired{Account: account.Name}
 	if err := r.underLock(ctx, func() error { return r.repair(ctx, &repaired) }); err != nil {
-		repaired.Err = &Error{account.Name, r.doing, err}
+		repaired.Err = &Error{Account: account.Name, Doing: r.doing, Err: err}
 	}
 	return repaired
 }

@@ -143,7 +143,7 @@ func (r *run) conclude(ctx context.Context, failed error) error {
 	}
 	problem := ""
 	if failed != nil {
-		problem = (&Error{r.account.Name, r.doing, failed}).Error()
+		problem = (&Error{Account: r.account.Name, Doing: r.doing, Err: failed}).Error()
 	} else {
 		r.doing = "recording the end of the run"
 	}
@@ -180,7 +180,9 @@ func (r *run) visit(ctx context.Context) (again bool, err error) {
 		taken, err = r.takeAgain(ctx, session, drop, known)
 	}
 	if stop := (*interruption)(nil); errors.As(err, &stop) {
+		doing := r.doing
 		_, problem := r.finish(ctx, session, drop, stored)
+		r.doing = doing
 		return false, cmp.Or(err, problem)
 	}
 	if err != nil { // without QUIT: what was retrieved and not stored must not count as fetched there

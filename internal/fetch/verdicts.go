@@ -46,6 +46,8 @@ func (v *verdicts) judge(key ledger.Key, before *ledger.Failure, outcome error) 
 	switch refused := errors.As(outcome, &reply); {
 	case refused && v.stop != nil:
 		return nil
+	case v.stop != nil && !errors.Is(outcome, errOutOfStep): // it hung up, as it had said: no message's fault
+		return v.stop
 	case refused && (v.run.forAll(reply) || v.inARow == maxRefusals):
 		v.failures = v.failures[:len(v.failures)-v.inARow]
 		v.inARow = 0

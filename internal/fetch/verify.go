@@ -47,7 +47,7 @@ type verification struct {
 func (f *Fetcher) Verify(ctx context.Context, account config.Account, share float64) (Verification, error) {
 	v := &verification{Fetcher: f, Verification: Verification{Account: account.Name}, share: share, mailboxes: map[string]bool{}}
 	if err := v.verify(ctx, account); err != nil {
-		return v.Verification, &Error{account.Name, "verifying its mail", err}
+		return v.Verification, &Error{Account: account.Name, Doing: "verifying its mail", Err: err}
 	}
 	return v.Verification, nil
 }

@@ -296,6 +296,11 @@ func (r *run) confirmFromNowOn(ctx context.Context) error {
 		return err
 	}
 	settings, err := gmail.API{URL: r.account.OAuth.APIURL, Token: token.Access}.Settings(ctx)
+	if errors.Is(err, gmail.ErrTokenRefused) {
+		if token, err = source.Renew(ctx, token.Access); err == nil {
+			settings, err = gmail.API{URL: r.account.OAuth.APIURL, Token: token.Access}.Settings(ctx)
+		}
+	}
 	if err != nil {
 		return err
 	}
