@@ -13,6 +13,7 @@ import (
 
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/fetch"
+	"github.com/popfetchd/popfetchd/internal/gmail"
 )
 
 // checkResult is what `check --json` prints.
@@ -48,6 +49,7 @@ type accountChecked struct {
 	Problems []string  `json:"problems"`
 	Warnings []string  `json:"warnings"` // allowed, but hardly meant
 	Online   *online   `json:"online,omitempty"`
+	Advice   string    `json:"advice"` // what to choose at the provider, where that cannot be read; else ""
 
 	settings config.Account
 	codes    []int
@@ -171,6 +173,9 @@ func checkAccount(ctx context.Context, f *fetch.Fetcher, account config.Account)
 		Warnings: []string{},
 		settings: account,
 	}
+	if account.Preset().Windowed && account.OAuth == nil {
+		checked.Advice = gmail.Explain(account.Policy, account.Access)
+	}
 	checked.checkSecret(ctx, f, account)
 	if err := f.ProbeMailbox(account); err != nil {
 		checked.add(err)
@@ -235,8 +240,11 @@ func (a *app) printAccount(checked accountChecked) {
 			a.printField("", words)
 		}
 	}
-	if checked.Online != nil {
+	switch {
+	case checked.Online != nil:
 		a.printOnline(checked.settings, checked.Online)
+	case checked.Advice != "":
+		a.printField("advice", checked.Advice)
 	}
 	for _, warning := range checked.Warnings {
 		a.printField("warning", warning)

@@ -118,7 +118,7 @@ func (a *app) demoRuns(ctx context.Context, c *config.Config, result *demoResult
 	result.First = visitAll(ctx, f, c.Accounts, c.Parallel, v)
 	v.close()
 	result.Seconds = time.Since(began).Seconds()
-	if err := a.demoReport(result.First, !drawn(v)); err != nil {
+	if err := a.demoReport(c.Accounts, result.First, !drawn(v)); err != nil {
 		return err
 	}
 	for _, r := range result.First {
@@ -145,15 +145,15 @@ func (a *app) demoRuns(ctx context.Context, c *config.Config, result *demoResult
 
 	a.say("\nFetching once more: nothing comes twice, and Gmail lists only what was never fetched.\n")
 	result.Again = visitAll(ctx, f, c.Accounts, c.Parallel, silent{})
-	return a.demoReport(result.Again, true)
+	return a.demoReport(c.Accounts, result.Again, true)
 }
 
 // demoReport says what came of the visits, and stops at an error.
-func (a *app) demoReport(reports []fetch.Report, say bool) error {
+func (a *app) demoReport(accounts []config.Account, reports []fetch.Report, say bool) error {
 	var codes []int
-	for _, r := range reports {
+	for i, r := range reports {
 		if say {
-			a.say("%s: %s\n", r.Account, ending(r))
+			a.say("%s: %s\n", r.Account, endingAt(accounts[i], r))
 		}
 		if r.Err != nil {
 			codes = append(codes, tell(a.stderr, r.Err))
