@@ -34,16 +34,17 @@ func (e *Error) Error() string {
 		certificate *pop3.CertificateError
 		known       *refusal
 		held        *errHeld
+		signIn      *oauth.SignInError
 	)
 	switch kind := KindOf(e.Err); {
-	case errors.As(e.Err, &certificate), errors.As(e.Err, &known), errors.As(e.Err, &held): // these say what comes next, or what to do
-		return text
-	case errors.As(e.Err, &held), errors.As(e.Err, &signIn):
+	case errors.As(e.Err, &certificate), errors.As(e.Err, &held), errors.As(e.Err, &signIn): // these say what to do
 		return text
 	case kind == Refused && !e.NotBefore.IsZero():
 		return text + "; not tried again before " + e.NotBefore.Local().Format(toTheMinute) + " unless the account's settings, password or token change"
 	case kind == Temporary && !e.NotBefore.IsZero():
 		return text + "; nothing is lost, and nothing is tried again before " + e.NotBefore.Local().Format(toTheMinute)
+	case errors.As(e.Err, &known): // says what comes next
+		return text
 	case kind == Temporary:
 		return text + "; nothing is lost: the next run goes on from here"
 	case kind == Bug:

@@ -24,12 +24,12 @@ import (
 func TestReportAsJSON(t *testing.T) {
 	r := fetch.Report{Account: "joe", Listed: 1, New: 2, Stored: 3, Bytes: 4, Deleted: 5, PendingDelete: 6, Skipped: 7, Failed: 8, Sessions: 9,
 		Took: 1500 * time.Millisecond, Err: errors.New("no")}
-	const want = `{"account":"joe","listed":1,"new":2,"stored":3,"bytes":4,"deleted":5,"pending_delete":6,"skipped":7,"failed":8,"sessions":9,"seconds":1.5,"error":"no"}`
+	const want = `{"account":"joe","listed":1,"new":2,"stored":3,"bytes":4,"deleted":5,"pending_delete":6,"skipped":7,"failed":8,"sessions":9,"seconds":1.5,"error":"no","left":0,"held":false,"not_before":null}`
 	if got, err := json.Marshal(r); err != nil || string(got) != want {
 		t.Errorf("%s, %v", got, err)
 	}
 	r.Err = nil
-	if got, err := json.Marshal(r); err != nil || !strings.HasSuffix(string(got), `"error":""}`) {
+	if got, err := json.Marshal(r); err != nil || !strings.HasSuffix(string(got), `"error":"","left":0,"held":false,"not_before":null}`) {
 		t.Errorf("%s, %v", got, err)
 	}
 }
