@@ -47,7 +47,7 @@ func (v *verdicts) judge(key ledger.Key, before *ledger.Failure, outcome error) 
 	case refused && v.stop != nil:
 		return nil
 	case v.stop != nil && !errors.Is(outcome, errOutOfStep): // it hung up, as it had said: no message's fault
-		return v.stop
+		return v.stop.error // without QUIT
 	case refused && (v.run.forAll(reply) || v.inARow == maxRefusals):
 		v.failures = v.failures[:len(v.failures)-v.inARow]
 		v.inARow = 0
