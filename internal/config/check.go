@@ -17,6 +17,7 @@ const (
 	defaultSchedule = "@every 15m"
 	defaultParallel = 4
 	defaultTimeout  = 5 * time.Minute
+	defaultAlert    = 24 * time.Hour
 )
 
 // parser reads one file: it gathers what is wrong and what was read.
@@ -26,6 +27,9 @@ type parser struct {
 	nodes    int    // looked at
 	problems []Problem
 	drafts   []draft
+
+	// Sections beside the accounts', nil where the file has none.
+	root, alerts, email, webhook *section
 }
 
 // draft is an account with the section it was read from.
@@ -52,7 +56,7 @@ func (p *parser) section(path string, line int) *section {
 
 // parse reads the file. What it returns counts only if no problem was noted.
 func (p *parser) parse(data []byte) *Config {
-	c := &Config{Path: absolutePath(p.name), Parallel: defaultParallel}
+	c := &Config{Path: absolutePath(p.name), Parallel: defaultParallel, Alerts: Alerts{Remind: defaultRemind}, AlertAfter: defaultAlert}
 	c.Schedule, _ = ParseSchedule(defaultSchedule)
 	root := p.document(data)
 	if root == nil {
@@ -63,7 +67,10 @@ func (p *parser) parse(data []byte) *Config {
 		return nil
 	}
 	s := p.section("", root.Line)
-	readSection(s, root, fileKeys(), c, belong(names(accountKeys()), "it belongs into an account, below accounts"))
+	p.root = s
+	elsewhere := belong(names(accountKeys()), "it belongs into an account, below accounts")
+	maps.Copy(elsewhere, belong(names(alertsKeys()), "it belongs below alerts"))
+	readSection(s, root, fileKeys(), c, elsewhere)
 	if !s.given("accounts") {
 		s.missing("accounts", "missing; list at least one account")
 	}
@@ -72,18 +79,30 @@ func (p *parser) parse(data []byte) *Config {
 			s.missing("state_dir", "missing, and there is no $HOME to put it in; name a folder for popfetchd's ledger")
 		}
 	}
+	p.addAccounts(c)
+	checkListen(s, c.Listen)
+	if p.alerts != nil {
+		checkAlerts(p.alerts, c)
+	}
+	c.Warnings = p.warnings(s)
+	return c
+}
+
+// addAccounts fills in what the accounts take from the file, and adds them to c.
+func (p *parser) addAccounts(c *Config) {
 	for i := range p.drafts {
 		a := &p.drafts[i].account
 		if a.Schedule.IsZero() {
 			a.Schedule = c.Schedule
-			if preset := a.Preset().Schedule; preset != "" && !s.given("schedule") {
+			if preset := a.Preset().Schedule; preset != "" && !p.root.given("schedule") {
 				a.Schedule, _ = ParseSchedule(preset)
 			}
 		}
+		if !p.drafts[i].section.given("alert_after") {
+			a.AlertAfter = patience(c.AlertAfter, a.Schedule)
+		}
 		c.Accounts = append(c.Accounts, *a)
 	}
-	c.Warnings = p.warnings(s)
-	return c
 }
 
 // account reads one account, fills in what is left out, and judges it.

@@ -36,6 +36,12 @@ type Config struct {
 	// Parallel is how many accounts are fetched at the same time, 1 to 64; 4
 	// by default.
 	Parallel int
+	// Listen is where the status page is served; nowhere by default.
+	Listen Listen
+	// Alerts are the ways to tell that something is wrong; none by default.
+	Alerts Alerts
+	// AlertAfter of the accounts that set none; a day by default.
+	AlertAfter time.Duration
 	// Accounts in the order of the file; at least one.
 	Accounts []Account
 	// Warnings are what the file may say but had better not, sorted by line.
@@ -101,6 +107,12 @@ type Account struct {
 	// Schedule says when the daemon fetches; the file's by default, or the
 	// provider's when the file has none.
 	Schedule Schedule
+	// AlertAfter is how long the account may go without success before that is
+	// told; 0 for never. By default it is a day, or what the schedule's longest
+	// pause takes and half a day more.
+	AlertAfter time.Duration
+	// OnNew is run by /bin/sh -c after new mail is stored; "" for nothing.
+	OnNew string
 
 	secret *secret
 }
@@ -216,10 +228,10 @@ func Load(path string) (*Config, error) {
 // Read is Load without a look at the files that the file names: for what needs
 // no secret, and should not fail for the lack of one.
 func Read(path string) (*Config, error) {
-	return load(path, func(*parser, fs.FileMode) {})
+	return load(path, func(*parser, *Config, fs.FileMode) {})
 }
 
-func load(path string, check func(*parser, fs.FileMode)) (*Config, error) {
+func load(path string, check func(*parser, *Config, fs.FileMode)) (*Config, error) {
 	p := newParser(path)
 	data, mode, err := readConfigFile(path)
 	if err != nil {
@@ -227,7 +239,7 @@ func load(path string, check func(*parser, fs.FileMode)) (*Config, error) {
 		return nil, p.err()
 	}
 	config := p.parse(data)
-	check(p, mode)
+	check(p, config, mode)
 	if err := p.err(); err != nil {
 		return nil, err
 	}

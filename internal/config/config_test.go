@@ -55,10 +55,11 @@ func TestDefaults(t *testing.T) {
 		StateDir: "/var/lib/popfetchd",
 		Schedule: every15m,
 		Parallel: 4,
+		Alerts:   Alerts{Remind: 7 * 24 * time.Hour}, AlertAfter: 24 * time.Hour,
 		Accounts: []Account{{
 			Name: "gmail", Provider: "gmail", Host: "pop.gmail.com", Port: 995, TLS: "implicit",
 			Username: "someone@gmail.com", Auth: "auto", Policy: Keep, Access: AllMail,
-			DailyLimit: 1_200_000_000, Timeout: 5 * time.Minute, Pipelining: true, Maildir: "/home/joe/Mail/gmail", Schedule: every15m,
+			DailyLimit: 1_200_000_000, Timeout: 5 * time.Minute, Pipelining: true, Maildir: "/home/joe/Mail/gmail", Schedule: every15m, AlertAfter: 24 * time.Hour,
 			secret: &secret{"password_env", new("GMAIL_PASSWORD")},
 		}},
 	}
@@ -91,6 +92,8 @@ accounts:
     pipelining: off
     mbox: ../mail/%Y-%m.mbox
     schedule: "0 */6 * * *"
+    alert_after: 2d
+    on_new: notmuch new
   - name: here
     host: "::1"
     tls: none
@@ -118,6 +121,7 @@ accounts:
 		Name: "isp.example", Host: "pop.example.net", Port: 1995, TLS: "starttls", PinSHA256: []Fingerprint{pin},
 		Username: "12345", Auth: "plain", Policy: Delete, DeleteAfter: 30 * 24 * time.Hour, Access: FromNowOn,
 		MaxMessageSize: 50_000_000, Timeout: 90 * time.Second, Mbox: "/etc/mail/%Y-%m.mbox", Schedule: six,
+		AlertAfter: 48 * time.Hour, OnNew: "notmuch new",
 		secret: &secret{"password", new("007")},
 	}
 	if isp := got.Accounts[0]; !reflect.DeepEqual(isp, want) {

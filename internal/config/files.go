@@ -50,9 +50,13 @@ func plainPathError(err error) error {
 	return err
 }
 
-// checkFiles looks at the files that the accounts name. Mode is the
-// configuration file's own.
-func (p *parser) checkFiles(mode fs.FileMode) {
+// checkFiles looks at the files that c names. Mode is the configuration file's
+// own.
+func (p *parser) checkFiles(c *Config, mode fs.FileMode) {
+	if c != nil && p.root != nil {
+		checkListenFiles(p.root, c.Listen)
+		p.checkAlertFiles(c.Alerts, mode)
+	}
 	for _, d := range p.drafts {
 		if d.account.secret != nil && d.section.fine(secretKeys...) {
 			if err := checkSecret(d.account.secret, p.name, mode); err != nil {
@@ -153,22 +157,24 @@ func shellQuoted(path string) string {
 
 // RootCAs returns the certificates of CAFile, which are to be trusted instead
 // of the system's, or nil when it is not set.
-func (a Account) RootCAs() (*x509.CertPool, error) {
-	if a.CAFile == "" {
+func (a Account) RootCAs() (*x509.CertPool, error) { return rootCAs(a.CAFile) }
+
+func rootCAs(path string) (*x509.CertPool, error) {
+	if path == "" {
 		return nil, nil
 	}
-	f, err := os.Open(a.CAFile)
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, secretPathError(a.CAFile, err)
+		return nil, secretPathError(path, err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxCAFile))
 	if err != nil {
-		return nil, secretPathError(a.CAFile, err)
+		return nil, secretPathError(path, err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s holds no certificate; give a file with -----BEGIN CERTIFICATE-----", a.CAFile)
+		return nil, fmt.Errorf("%s holds no certificate; give a file with -----BEGIN CERTIFICATE-----", path)
 	}
 	return pool, nil
 }

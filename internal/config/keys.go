@@ -26,12 +26,19 @@ func fileKeys() []key[Config] {
 		{"state_dir", file(func(c *Config) *string { return &c.StateDir })},
 		{"schedule", scalar(ParseSchedule, func(c *Config) *Schedule { return &c.Schedule })},
 		{"parallel", scalar(number(1, 64), func(c *Config) *int { return &c.Parallel })},
+		{"listen", readListen},
+		{"listen_password_file", file(func(c *Config) *string { return &c.Listen.PasswordFile })},
+		{"listen_cert", file(func(c *Config) *string { return &c.Listen.Cert })},
+		{"listen_key", file(func(c *Config) *string { return &c.Listen.Key })},
+		{"alerts", readAlerts},
+		{"alert_after", scalar(durationOrOff("never"), func(c *Config) *time.Duration { return &c.AlertAfter })},
 		{"accounts", readAccounts},
 	}
 }
 
 // accountKeys are the keys of one account.
 func accountKeys() []key[Account] {
+	password := readSecret(func(a *Account) **secret { return &a.secret })
 	return []key[Account]{
 		{"name", scalar(parseName, func(a *Account) *string { return &a.Name })},
 		{"provider", readProvider},
@@ -42,11 +49,11 @@ func accountKeys() []key[Account] {
 		{"ca_file", file(func(a *Account) *string { return &a.CAFile })},
 		{"pin_sha256", readPins},
 		{"username", scalar(parseUsername, func(a *Account) *string { return &a.Username })},
-		{"password", readSecret},
-		{"password_file", readSecret},
-		{"password_command", readSecret},
-		{"password_env", readSecret},
-		{"password_credential", readSecret},
+		{"password", password},
+		{"password_file", password},
+		{"password_command", password},
+		{"password_env", password},
+		{"password_credential", password},
 		{"auth", scalar(oneOf("auto", "user", "plain", authXOAuth2, authOAuthBearer), func(a *Account) *string { return &a.Auth })},
 		{"oauth", readOAuth},
 		{"policy", scalar(oneOf(Keep, MarkRead, Archive, Delete), func(a *Account) *Policy { return &a.Policy })},
@@ -61,6 +68,8 @@ func accountKeys() []key[Account] {
 		{"maildir", readMaildir},
 		{"mbox", readMbox},
 		{"schedule", scalar(ParseSchedule, func(a *Account) *Schedule { return &a.Schedule })},
+		{"alert_after", scalar(durationOrOff("never"), func(a *Account) *time.Duration { return &a.AlertAfter })},
+		{"on_new", scalar(parseCommand, func(a *Account) *string { return &a.OnNew })},
 	}
 }
 
@@ -279,20 +288,22 @@ func readPins(v value, a *Account) {
 	}
 }
 
-// readSecret notes where the password comes from. Nothing of the value goes
-// into a message.
-func readSecret(v value, a *Account) {
-	text, ok := v.text()
-	if !ok {
-		return
-	}
-	s, err := newSecret(v.key, text, v.section.parser)
-	if err != nil {
-		v.fail("%s", err)
-		return
-	}
-	if a.secret == nil {
-		a.secret = s
+// readSecret notes where a password comes from. Nothing of the value goes into
+// a message.
+func readSecret[T any](field func(*T) **secret) func(value, *T) {
+	return func(v value, to *T) {
+		text, ok := v.text()
+		if !ok {
+			return
+		}
+		s, err := newSecret(v.key, text, v.section.parser)
+		if err != nil {
+			v.fail("%s", err)
+			return
+		}
+		if *field(to) == nil {
+			*field(to) = s
+		}
 	}
 }
 

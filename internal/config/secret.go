@@ -21,16 +21,19 @@ const (
 // maxSecret bounds what a file or command may give as a password.
 const maxSecret = 64 << 10
 
-// SecretError says why an account's password could not be had. It never holds
-// the password.
+// SecretError says why a password or token could not be had. It never holds
+// the secret.
 type SecretError struct {
-	Account string
-	Key     string // such as password_file
+	Account string // "" when it is no account's
+	Key     string // such as password_file, or alerts.email.password_file
 	Err     error  // what happened and what to do
 }
 
 // Error names the account, the key, and what to do.
 func (e *SecretError) Error() string {
+	if e.Account == "" {
+		return fmt.Sprintf("%s: %s", e.Key, e.Err)
+	}
 	return fmt.Sprintf("account %s: %s: %s", e.Account, e.Key, e.Err)
 }
 

@@ -37,6 +37,9 @@ func (p *parser) warnings(root *section) []Problem {
 			warn("password", passwordWarning(preset, *secret.text))
 		}
 		warn("oauth", clientWarning(d.account.OAuth))
+		if d.section.given("alert_after") {
+			warn("alert_after", patienceWarning(d.account))
+		}
 	}
 	slices.SortStableFunc(all, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	return all
