@@ -7,82 +7,119 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/fetch"
 )
 
-// Daemon fetches every account of a configuration on its schedule.
+// Daemon fetches every account of a configuration on its schedule. The fields are set before Run; the methods may be called
+// from any goroutine.
 type Daemon struct {
 	Fetcher *fetch.Fetcher
 	Log     *slog.Logger
 	Reload  func() (*config.Config, error) // reads the configuration file again
+
+	// Ended is called after each run, also one that tried nothing since the account is held, but not after one that was told
+	// to stop. Calls for one account come one after the other; those for several may come at the same time. Nil: nothing.
+	Ended func(config.Account, fetch.Report)
+	// Notify tells the service manager how the daemon is: READY=1 and so on, see sd_notify(3). Nil: nobody listens.
+	Notify func(state string)
+	// Watchdog is how often the service manager wants to hear WATCHDOG=1 at least; 0: not at all.
+	Watchdog time.Duration
+
+	board board
+	once  sync.Once
+	asks  chan reloadRequest
+}
+
+// reloadRequest asks Run to read the configuration again; the answer has room for one.
+type reloadRequest struct{ answer chan reloadAnswer }
+
+type reloadAnswer struct {
+	config *config.Config
+	err    error
+}
+
+// requests is where Run takes requests from.
+func (d *Daemon) requests() chan reloadRequest {
+	d.once.Do(func() { d.asks = make(chan reloadRequest) })
+	return d.asks
+}
+
+// LoadAgain reads the configuration file again and goes on with what it says. Runs under way are not disturbed. A file with
+// mistakes changes nothing; the error says what they are. Run has to be at work.
+func (d *Daemon) LoadAgain(ctx context.Context) (*config.Config, error) {
+	request := reloadRequest{make(chan reloadAnswer, 1)}
+	select {
+	case d.requests() <- request:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	select {
+	case answer := <-request.answer:
+		return answer.config, answer.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // Run works until ctx ends, then waits for the runs under way, which finish the commit in hand. Each value on hup has
 // the file read again; a bad one changes nothing and is logged. Each value on wake has every account run now.
 func (d *Daemon) Run(ctx context.Context, c *config.Config, hup, wake <-chan os.Signal) {
-	gate := newGate(c.Parallel)
-	g := d.start(ctx, c, gate, nil)
+	s := &shift{Daemon: d, gate: newGate(c.Parallel)}
+	s.start(ctx, c)
 	for {
 		select {
 		case <-ctx.Done():
-			g.wait()
+			s.loops.Wait()
 			return
 		case <-wake:
-			g.wake()
+			_ = d.Wake() // of all: none is unknown
 		case <-hup:
-			fresh, err := d.Reload()
-			if err != nil {
-				d.Log.Error("the configuration has mistakes: the old one stays in force", "error", err)
-				continue
-			}
-			d.Log.Info("configuration loaded again", "accounts", len(fresh.Accounts))
-			if fresh.StateDir != d.Fetcher.StateDir {
-				d.Log.Warn("state_dir was changed: that takes a restart, until then the old one stays in use", "state_dir", d.Fetcher.StateDir)
-			}
-			gate.setLimit(fresh.Parallel)
-			g = d.start(ctx, fresh, gate, g)
+			_, _ = s.reload(ctx) // told to the log
+		case request := <-d.requests():
+			fresh, err := s.reload(ctx)
+			request.answer <- reloadAnswer{fresh, err}
 		}
 	}
 }
 
-// generation is the loops of one configuration.
-type generation struct {
-	loops   map[string]*loop
+// shift is one Run.
+type shift struct {
+	*Daemon
+	gate    *gate
 	retired chan struct{} // closed when a newer configuration takes over: loops end after the run in hand
-	running sync.WaitGroup
+	loops   sync.WaitGroup
 }
 
-// start retires the generation before, if there is one, and starts the loops of c. A run under way is not disturbed:
-// the new loop of the same account begins when the old one has ended.
-func (d *Daemon) start(ctx context.Context, c *config.Config, gate *gate, before *generation) *generation {
-	g := &generation{loops: map[string]*loop{}, retired: make(chan struct{})}
-	if before != nil {
-		close(before.retired)
+// reload goes on with what the file says now.
+func (s *shift) reload(ctx context.Context) (*config.Config, error) {
+	fresh, err := s.Reload()
+	if err != nil {
+		s.Log.Error("the configuration has mistakes: the old one stays in force", "error", err)
+		return nil, err
 	}
-	for _, account := range c.Accounts {
-		l := &loop{daemon: d, account: account, gate: gate, woken: make(chan struct{}, 1), retired: g.retired, done: make(chan struct{}),
-			log: d.Log.With("account", account.Name)}
-		if before != nil {
-			l.predecessor = before.loops[account.Name]
-		}
-		g.loops[account.Name] = l
-		g.running.Go(func() { l.run(ctx) })
+	s.Log.Info("configuration loaded again", "accounts", len(fresh.Accounts))
+	if fresh.StateDir != s.Fetcher.StateDir {
+		s.Log.Warn("state_dir was changed: that takes a restart, until then the old one stays in use", "state_dir", s.Fetcher.StateDir)
 	}
-	if before != nil {
-		g.running.Go(before.wait)
-	}
-	return g
+	s.gate.setLimit(fresh.Parallel)
+	s.start(ctx, fresh)
+	return fresh, nil
 }
 
-func (g *generation) wait() { g.running.Wait() }
-
-func (g *generation) wake() {
-	for _, l := range g.loops {
-		select {
-		case l.woken <- struct{}{}:
-		default: // is already to run
-		}
+// start retires the loops of the configuration before, if there is one, and starts those of c. A run under way is not
+// disturbed: the new loop of the same account begins when the old one has ended.
+func (s *shift) start(ctx context.Context, c *config.Config) {
+	if s.retired != nil {
+		close(s.retired)
+	}
+	s.retired = make(chan struct{})
+	for _, m := range s.board.seat(c) {
+		l := &loop{daemon: s.Daemon, member: m, account: m.Account, gate: s.gate, retired: s.retired, done: make(chan struct{}),
+			predecessor: m.loop, unchanged: m.unchanged, log: s.Log.With("account", m.Account.Name)}
+		m.loop = l
+		s.loops.Go(func() { l.run(ctx) })
 	}
 }

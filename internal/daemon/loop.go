@@ -14,13 +14,14 @@ import (
 // the wall clock is looked at now and then, and what has become due runs soon, and once.
 const longestNap = time.Minute
 
-// loop runs one account, one run after the other.
+// loop runs one account, one run after the other, as one configuration has it.
 type loop struct {
 	daemon      *Daemon
+	member      *member
 	account     config.Account
+	unchanged   bool // the configuration before had the same account
 	log         *slog.Logger
 	gate        *gate
-	woken       chan struct{}
 	retired     <-chan struct{}
 	done        chan struct{} // closed when the loop has ended
 	predecessor *loop         // the same account's loop in the configuration before
@@ -28,7 +29,8 @@ type loop struct {
 
 func (l *loop) run(ctx context.Context) {
 	defer close(l.done)
-	if l.predecessor != nil {
+	successor := l.predecessor != nil
+	if successor {
 		<-l.predecessor.done
 		l.predecessor = nil
 	}
@@ -38,15 +40,34 @@ func (l *loop) run(ctx context.Context) {
 	}
 	pace := newPace(l.account.Schedule.Next, summary.ConsecutiveFailures)
 	due := pace.first(summary.LastAttempt, l.now())
+	l.daemon.board.due(l.member, due, pace.failures)
 	for l.waitUntil(ctx, due) && l.gate.enter(ctx, l.retired) {
-		report, ran := l.fetch(ctx)
-		if !ran || ctx.Err() != nil {
-			return // told to stop: whatever the run says, it is no failure
+		next, ran := l.turn(ctx, &pace)
+		if !ran {
+			return
 		}
-		recovered := pace.failures > 0 && report.Err == nil && !report.Held
-		due = pace.after(outcome{fetch.KindOf(report.Err), report.Held, report.NotBefore}, l.now())
-		l.tell(report, recovered, due)
+		due = next
 	}
+}
+
+// turn is one run, being inside the gate, and what belongs to it; unless the loop is to end.
+func (l *loop) turn(ctx context.Context, pace *pace) (next time.Time, ran bool) {
+	report, ran := l.fetch(ctx)
+	if !ran {
+		return next, false
+	}
+	if ctx.Err() != nil { // told to stop: whatever the run says, it is no failure
+		l.daemon.board.end(l.member, report, true, next, 0, l.now())
+		return next, false
+	}
+	recovered := pace.failures > 0 && report.Err == nil && !report.Held
+	next = pace.after(outcome{fetch.KindOf(report.Err), report.Held, report.NotBefore}, l.now())
+	l.daemon.board.end(l.member, report, false, next, pace.failures, l.now())
+	l.tell(report, recovered, next)
+	if l.daemon.Ended != nil {
+		l.daemon.Ended(l.account, report)
+	}
+	return next, true
 }
 
 // fetch runs the account, being inside the gate, unless the loop is to end.
@@ -55,12 +76,19 @@ func (l *loop) fetch(ctx context.Context) (report fetch.Report, ran bool) {
 	if l.ending(ctx) {
 		return report, false
 	}
-	select {
-	case <-l.woken: // this is the run that was asked for
+	if asked := l.daemon.board.begin(l.member, l.now()); asked {
 		l.lift()
-	default:
 	}
-	return l.daemon.Fetcher.Run(ctx, l.account, nil), true
+	return l.daemon.Fetcher.Run(ctx, l.account, func(p fetch.Progress) { l.daemon.board.progress(l.member, p) }), true
+}
+
+func (l *loop) ended() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // lift lets an account log in again whose login was refused: somebody has asked for it, perhaps after mending what was wrong.
@@ -87,16 +115,14 @@ func (l *loop) waitUntil(ctx context.Context, due time.Time) bool {
 		}
 		last = now
 		nap := min(due.Sub(now), longestNap)
-		if nap <= 0 {
+		if nap <= 0 || l.daemon.board.wanted(l.member) {
 			return !l.ending(ctx)
 		}
 		timer := time.NewTimer(nap)
 		select {
 		case <-timer.C:
-		case <-l.woken:
+		case <-l.member.woken: // see what is wanted
 			timer.Stop()
-			l.lift()
-			return !l.ending(ctx)
 		case <-l.retired:
 			timer.Stop()
 			return false
