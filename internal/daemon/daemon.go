@@ -69,11 +69,19 @@ func (d *Daemon) LoadAgain(ctx context.Context) (*config.Config, error) {
 func (d *Daemon) Run(ctx context.Context, c *config.Config, hup, wake <-chan os.Signal) {
 	s := &shift{Daemon: d, gate: newGate(c.Parallel)}
 	s.start(ctx, c)
+	s.ready.Wait()
+	changed, look, done := s.listen(ctx)
+	defer done()
 	for {
 		select {
 		case <-ctx.Done():
+			s.notify("STOPPING=1", "STATUS=ending")
 			s.loops.Wait()
 			return
+		case <-changed:
+			s.tellStatus()
+		case <-look:
+			s.feed()
 		case <-wake:
 			_ = d.Wake() // of all: none is unknown
 		case <-hup:
@@ -89,12 +97,26 @@ func (d *Daemon) Run(ctx context.Context, c *config.Config, hup, wake <-chan os.
 type shift struct {
 	*Daemon
 	gate    *gate
-	retired chan struct{} // closed when a newer configuration takes over: loops end after the run in hand
-	loops   sync.WaitGroup
+	retired chan struct{}  // closed when a newer configuration takes over: loops end after the run in hand
+	loops   sync.WaitGroup // until they have ended
+	ready   sync.WaitGroup // until those of the first configuration know when they are due
+	status  string         // as last told
+	bad     bool           // the configuration file, when it was last read
+	stuck   bool           // nothing moves: the watchdog is not fed
 }
 
-// reload goes on with what the file says now.
+// reload is readAgain, and keeps the service manager informed: to Type=notify-reload it is over when READY=1 comes.
 func (s *shift) reload(ctx context.Context) (*config.Config, error) {
+	s.notify("RELOADING=1", monotonic())
+	fresh, err := s.readAgain(ctx)
+	s.bad = err != nil
+	s.status = s.describe()
+	s.notify("READY=1", "STATUS="+s.status)
+	return fresh, err
+}
+
+// readAgain goes on with what the file says now.
+func (s *shift) readAgain(ctx context.Context) (*config.Config, error) {
 	fresh, err := s.Reload()
 	if err != nil {
 		s.Log.Error("the configuration has mistakes: the old one stays in force", "error", err)
@@ -112,14 +134,20 @@ func (s *shift) reload(ctx context.Context) (*config.Config, error) {
 // start retires the loops of the configuration before, if there is one, and starts those of c. A run under way is not
 // disturbed: the new loop of the same account begins when the old one has ended.
 func (s *shift) start(ctx context.Context, c *config.Config) {
-	if s.retired != nil {
+	first := s.retired == nil
+	if !first {
 		close(s.retired)
 	}
 	s.retired = make(chan struct{})
 	for _, m := range s.board.seat(c) {
 		l := &loop{daemon: s.Daemon, member: m, account: m.Account, gate: s.gate, retired: s.retired, done: make(chan struct{}),
 			predecessor: m.loop, unchanged: m.unchanged, log: s.Log.With("account", m.Account.Name)}
+		if l.began = func() {}; first {
+			s.ready.Add(1)
+			l.began = s.ready.Done
+		}
 		m.loop = l
+		s.board.beat(l, queued, 0)
 		s.loops.Go(func() { l.run(ctx) })
 	}
 }

@@ -25,23 +25,20 @@ type loop struct {
 	retired     <-chan struct{}
 	done        chan struct{} // closed when the loop has ended
 	predecessor *loop         // the same account's loop in the configuration before
+	began       func()        // called when it is known when the first run is due
 }
 
 func (l *loop) run(ctx context.Context) {
 	defer close(l.done)
-	successor := l.predecessor != nil
-	if successor {
+	defer l.daemon.board.leave(l)
+	if l.predecessor != nil {
 		<-l.predecessor.done
 		l.predecessor = nil
 	}
-	summary, err := l.daemon.Fetcher.Ledger.Summary(l.account.Name)
-	if err != nil {
-		l.log.Error("reading the ledger", "error", err)
-	}
-	pace := newPace(l.account.Schedule.Next, summary.ConsecutiveFailures)
-	due := pace.first(summary.LastAttempt, l.now())
+	pace, due := l.resume()
 	l.daemon.board.due(l.member, due, pace.failures)
-	for l.waitUntil(ctx, due) && l.gate.enter(ctx, l.retired) {
+	l.began()
+	for l.waitUntil(ctx, due) && l.enter(ctx) {
 		next, ran := l.turn(ctx, &pace)
 		if !ran {
 			return
@@ -50,24 +47,53 @@ func (l *loop) run(ctx context.Context) {
 	}
 }
 
+// resume goes on from what is known of the account. One whose settings a new configuration has left alone keeps its time,
+// unless the configuration was to blame: it may have been mended.
+func (l *loop) resume() (pace, time.Time) {
+	l.beat(starting, aWhile)
+	summary, err := l.daemon.Fetcher.Ledger.Summary(l.account.Name)
+	if err != nil {
+		l.log.Error("reading the ledger", "error", err)
+	}
+	pace := newPace(l.account.Schedule.Next, summary.ConsecutiveFailures)
+	if before := l.daemon.board.state(l.member); l.unchanged && !before.Next.IsZero() {
+		pace.failures = before.Failures
+		if fetch.KindOf(before.Last.Err) == fetch.Configuration {
+			return pace, l.now().Add(pace.part(startSpread))
+		}
+		return pace, before.Next
+	}
+	return pace, pace.first(summary.LastAttempt, l.now())
+}
+
+// enter waits for a place inside the gate.
+func (l *loop) enter(ctx context.Context) bool {
+	l.beat(queued, 0)
+	return l.gate.enter(ctx, l.retired)
+}
+
 // turn is one run, being inside the gate, and what belongs to it; unless the loop is to end.
 func (l *loop) turn(ctx context.Context, pace *pace) (next time.Time, ran bool) {
 	report, ran := l.fetch(ctx)
 	if !ran {
 		return next, false
 	}
-	if ctx.Err() != nil { // told to stop: whatever the run says, it is no failure
-		l.daemon.board.end(l.member, report, true, next, 0, l.now())
-		return next, false
+	stopped := ctx.Err() != nil // whatever the run says then, it is no failure
+	if stopped {
+		l.daemon.board.stopped(l.member)
+	} else {
+		recovered := pace.failures > 0 && report.Err == nil && !report.Held
+		next = pace.after(outcome{fetch.KindOf(report.Err), report.Held, report.NotBefore}, l.now())
+		l.daemon.board.end(l.member, report, l.now(), next, pace.failures)
+		l.tell(report, recovered, next)
+		if l.daemon.Ended != nil {
+			l.beat(reporting, aWhile)
+			l.daemon.Ended(l.account, report)
+		}
 	}
-	recovered := pace.failures > 0 && report.Err == nil && !report.Held
-	next = pace.after(outcome{fetch.KindOf(report.Err), report.Held, report.NotBefore}, l.now())
-	l.daemon.board.end(l.member, report, false, next, pace.failures, l.now())
-	l.tell(report, recovered, next)
-	if l.daemon.Ended != nil {
-		l.daemon.Ended(l.account, report)
-	}
-	return next, true
+	l.beat(announcing, hookTime+aWhile)
+	TellHook(l.log, OnNew(ctx, l.account, report, l.now()))
+	return next, !stopped
 }
 
 // fetch runs the account, being inside the gate, unless the loop is to end.
@@ -76,10 +102,15 @@ func (l *loop) fetch(ctx context.Context) (report fetch.Report, ran bool) {
 	if l.ending(ctx) {
 		return report, false
 	}
+	silence := longestStep + 2*l.account.Timeout
+	l.beat(fetching, silence)
 	if asked := l.daemon.board.begin(l.member, l.now()); asked {
 		l.lift()
 	}
-	return l.daemon.Fetcher.Run(ctx, l.account, func(p fetch.Progress) { l.daemon.board.progress(l.member, p) }), true
+	return l.daemon.Fetcher.Run(ctx, l.account, func(p fetch.Progress) {
+		l.beat(fetching, silence)
+		l.daemon.board.progress(l.member, p)
+	}), true
 }
 
 func (l *loop) ended() bool {
@@ -118,6 +149,7 @@ func (l *loop) waitUntil(ctx context.Context, due time.Time) bool {
 		if nap <= 0 || l.daemon.board.wanted(l.member) {
 			return !l.ending(ctx)
 		}
+		l.beat(waiting, nap+aWhile)
 		timer := time.NewTimer(nap)
 		select {
 		case <-timer.C:

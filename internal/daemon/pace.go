@@ -35,11 +35,17 @@ func newPace(next func(time.Time) time.Time, failures int) pace {
 }
 
 // first returns when the first run of this process is due: at once where there never was one or one was missed, and where
-// the last one is said to be still to come, by a clock that went wrong.
+// the last one is said to be still to come, by a clock that went wrong. Failures before it count as those after it do.
 func (p *pace) first(lastAttempt, now time.Time) time.Time {
 	if !lastAttempt.IsZero() && !lastAttempt.After(now) {
-		if due := p.scheduled(lastAttempt); due.After(now) {
-			return due.Add(p.jitter(due))
+		due, jitter := p.scheduled(lastAttempt), time.Duration(0)
+		if p.failures > 0 && lastAttempt.Add(p.retry()).Before(due) {
+			due = lastAttempt.Add(p.retry())
+		} else {
+			jitter = p.jitter(due)
+		}
+		if due.After(now) {
+			return due.Add(jitter)
 		}
 	}
 	return now.Add(p.part(startSpread))

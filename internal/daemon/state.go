@@ -45,6 +45,7 @@ type board struct {
 	config   *config.Config
 	members  map[string]*member // also those no longer in the file whose last run is not over
 	order    []*member          // the file's
+	loops    map[*loop]pulse    // that have not ended
 	watchers map[chan struct{}]bool
 	pending  bool      // watchers are about to be told
 	told     time.Time // when they were last
@@ -210,15 +211,27 @@ func (b *board) progress(m *member, p fetch.Progress) {
 	b.changed()
 }
 
-// end notes what a run came to. One that was told to stop does not count.
-func (b *board) end(m *member, r fetch.Report, stopped bool, next time.Time, failures int, now time.Time) {
+// end notes what a run came to.
+func (b *board) end(m *member, r fetch.Report, now, next time.Time, failures int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m.Running = false
-	if !stopped {
-		m.Last, m.LastEnd, m.Next, m.Failures = r, now, next, failures
-		m.Runs++
-		m.served = m.serving
-	}
+	m.Last, m.LastEnd, m.Next, m.Failures = r, now, next, failures
+	m.Runs++
+	m.served = m.serving
 	b.changed()
+}
+
+// stopped notes the end of a run that was told to stop: it does not count.
+func (b *board) stopped(m *member) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m.Running = false
+	b.changed()
+}
+
+func (b *board) state(m *member) State {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return m.State
 }
