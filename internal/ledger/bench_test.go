@@ -73,3 +73,25 @@ func BenchmarkFinish(b *testing.B) {
 		ok(b, l.Finish("gmail", time.Unix(1_790_000_000, 0), "", true))
 	}
 }
+
+// BenchmarkHistory is what the status page asks for of a ledger of 100,000 messages.
+func BenchmarkHistory(b *testing.B) {
+	l, _ := newLedger(b)
+	messages := filed(gmailKeys(100_000))
+	for i := range messages {
+		messages[i].StoredAt = time.Unix(1_790_000_000+int64(i%365)*86400+int64(i)%50000, 0)
+	}
+	ok(b, l.Commit("gmail", messages, 0))
+	for name, ask := range map[string]func() error{
+		"days":    func() error { _, err := l.Days("", time.Unix(1_790_000_000+335*86400, 0), time.UTC); return err },
+		"all":     func() error { _, err := l.Days("", time.Time{}, time.UTC); return err },
+		"newest":  func() error { _, err := l.Newest("", 20); return err },
+		"summary": func() error { _, err := l.Summary("gmail"); return err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				ok(b, ask())
+			}
+		})
+	}
+}

@@ -28,6 +28,7 @@ func sound(t testing.TB) []byte {
 	ok(t, err)
 	ok(t, l.SetHold("gmail", ledger.Hold{Reason: ledger.OverQuota, Since: time.Unix(1_790_000_000, 0), Until: time.Unix(1_790_003_600, 0), Times: 1, Problem: "exceeded"}))
 	ok(t, l.AddTraffic("gmail", time.Unix(1_790_000_000, 0), 1_000_000))
+	ok(t, l.RaiseIncident(ledger.Incident{Account: "gmail", Kind: "silence", Since: time.Unix(1_790_000_000, 0), Text: "no success since yesterday"}))
 	ok(t, l.Close())
 	data, err := os.ReadFile(path)
 	ok(t, err)
@@ -196,10 +197,10 @@ func TestForeign(t *testing.T) {
 func TestNewerVersion(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	ok(t, os.WriteFile(path, sound(t), 0o600))
-	execute(t, path, "PRAGMA user_version = 4")
+	execute(t, path, "PRAGMA user_version = 5")
 	_, err := ledger.Open(path)
 	checkHelpful(t, "a newer version", path, err)
-	if err == nil || errors.Is(err, ledger.ErrDamaged) || !strings.Contains(err.Error(), "written by a newer popfetchd (schema 4, this one knows 3)") {
+	if err == nil || errors.Is(err, ledger.ErrDamaged) || !strings.Contains(err.Error(), "written by a newer popfetchd (schema 5, this one knows 4)") {
 		t.Errorf("a newer version: %v", err)
 	}
 	execute(t, path, "PRAGMA user_version = 0")

@@ -118,6 +118,7 @@ func (m model) differs(l *ledger.Ledger, accounts []string, extra []ledger.Key) 
 		c.watched(l, name, a)
 		c.states(l, name, a, append(slices.Clone(extra), slices.Collect(maps.Keys(a.messages))...))
 	}
+	c.history(l, m, time.FixedZone("+05:45", 5*60*60+45*60))
 	for _, path := range []string{"/mail/box", "/mail/\xff", "/mail/none"} {
 		var want []ledger.Intent
 		for _, a := range m {

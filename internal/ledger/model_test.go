@@ -24,11 +24,15 @@ type account struct {
 	traffic         map[int64]int64 // Unix seconds to octets
 	underway        map[ledger.Key]bool
 	notes           map[string]time.Time
+	incidents       map[string]ledger.Incident // by kind
 }
+
+// everybody is the account of the model, and of no ledger, that has the incidents of all: they need no account.
+const everybody = "incidents"
 
 func newAccount() *account {
 	return &account{messages: map[ledger.Key]ledger.Message{}, failures: map[ledger.Key]ledger.Failure{}, intents: map[int64]ledger.Intent{}, unsettled: map[string]bool{},
-		traffic: map[int64]int64{}, underway: map[ledger.Key]bool{}, notes: map[string]time.Time{}}
+		traffic: map[int64]int64{}, underway: map[ledger.Key]bool{}, notes: map[string]time.Time{}, incidents: map[string]ledger.Incident{}}
 }
 
 func (m model) clone() model {
@@ -37,6 +41,7 @@ func (m model) clone() model {
 		b := *a
 		b.messages, b.failures, b.intents, b.unsettled = maps.Clone(a.messages), maps.Clone(a.failures), maps.Clone(a.intents), maps.Clone(a.unsettled)
 		b.traffic, b.underway, b.notes = maps.Clone(a.traffic), maps.Clone(a.underway), maps.Clone(a.notes)
+		b.incidents = maps.Clone(a.incidents)
 		b.strays = slices.Clone(a.strays)
 		other[name] = &b
 	}
@@ -63,6 +68,10 @@ func (m model) take(s step) (number int64, refused bool) {
 		return 0, false
 	case "Drop":
 		m.drop(s.Number)
+		return 0, false
+	}
+	if strings.HasSuffix(s.Method, "Incident") {
+		m.incident(s)
 		return 0, false
 	}
 	if a == nil {

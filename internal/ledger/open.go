@@ -18,7 +18,7 @@ import (
 
 const (
 	// schemaVersion stands in PRAGMA user_version. A ledger of a higher one was written by a newer popfetchd.
-	schemaVersion = 3
+	schemaVersion = 4
 	// applicationID stands in PRAGMA application_id ("PoPf"), so that file(1) and we tell a ledger from other databases.
 	applicationID = 0x506f5066
 	// busyTimeout is how long a transaction waits for another process's, in milliseconds. Ours last far less.

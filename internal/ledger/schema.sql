@@ -1,4 +1,4 @@
--- The ledger of popfetchd, schema version 3. docs/formats.md explains every table for readers with sqlite3.
+-- The ledger of popfetchd, schema version 4. docs/formats.md explains every table for readers with sqlite3.
 
 CREATE TABLE accounts (
 	id            INTEGER PRIMARY KEY,
@@ -117,6 +117,16 @@ CREATE TABLE notes (
 	name    TEXT    NOT NULL,
 	at      INTEGER NOT NULL,
 	PRIMARY KEY (account, name)
+) STRICT, WITHOUT ROWID;
+
+-- What is wrong, as alerts tell of it. A row is there while it goes on.
+CREATE TABLE incidents (
+	account TEXT    NOT NULL,                  -- its name, also of one that never ran; empty for none in particular
+	kind    TEXT    NOT NULL,                  -- what is wrong: silence, refused, disk …
+	since   INTEGER NOT NULL,
+	told    INTEGER,                           -- when it was last told; NULL: not yet
+	problem TEXT    NOT NULL,                  -- for people
+	PRIMARY KEY (account, kind)
 ) STRICT, WITHOUT ROWID;
 
 -- For people: one line a stored message.

@@ -24,6 +24,7 @@ type step struct {
 	Text            string // a path, the name of a note, or what was wrong with a run
 	Settled         bool
 	Hold            ledger.Hold
+	Incident        ledger.Incident
 }
 
 // do calls the method; number is what Intend or Retry return.
@@ -74,6 +75,12 @@ func (s step) do(l *ledger.Ledger) (number int64, err error) {
 		return 0, l.Arrived(s.Account, s.Keys)
 	case "SetNote":
 		return 0, l.SetNote(s.Account, s.Text, s.At)
+	case "RaiseIncident":
+		return 0, l.RaiseIncident(s.Incident)
+	case "ToldIncident":
+		return 0, l.ToldIncident(s.Account, s.Text, s.At)
+	case "EndIncident":
+		return 0, l.EndIncident(s.Account, s.Text)
 	case "Finish":
 		return 0, l.Finish(s.Account, s.At, s.Text, s.Settled)
 	}
@@ -147,6 +154,14 @@ var draws = map[string]func(t *rapid.T, m model, s *step){
 			s.At = drawTime(t)
 		}
 	},
+	"RaiseIncident": func(t *rapid.T, _ model, s *step) {
+		s.Incident = ledger.Incident{Account: s.Account, Kind: drawKind(t), Since: drawTime(t), Text: rapid.SampledFrom([]string{"", "\xff", "wrong"}).Draw(t, "text")}
+		if rapid.Bool().Draw(t, "told") {
+			s.Incident.Told = drawTime(t)
+		}
+	},
+	"ToldIncident": func(t *rapid.T, _ model, s *step) { s.Text, s.At = drawKind(t), drawTime(t) },
+	"EndIncident":  func(t *rapid.T, _ model, s *step) { s.Text = drawKind(t) },
 	"Finish": func(t *rapid.T, _ model, s *step) {
 		s.At, s.Settled = drawTime(t), rapid.Bool().Draw(t, "settled")
 		s.Text = rapid.SampledFrom([]string{"", "login refused"}).Draw(t, "problem")
@@ -208,6 +223,10 @@ func drawTime(t *rapid.T) time.Time {
 // drawHour draws a time from two days, close enough to others for what was received to meet within five minutes.
 func drawHour(t *rapid.T) time.Time {
 	return time.Unix(1_790_000_000+100*rapid.Int64Range(0, 1728).Draw(t, "hour"), rapid.Int64Range(0, 999_999_999).Draw(t, "nanoseconds"))
+}
+
+func drawKind(t *rapid.T) string {
+	return rapid.SampledFrom([]string{"silence", "", "\xff"}).Draw(t, "kind")
 }
 
 var noteNames = []string{"repopped", "", "\xff"}

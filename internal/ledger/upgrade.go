@@ -16,6 +16,11 @@ var upgrade1 string
 //go:embed upgrade2.sql
 var upgrade2 string
 
+// upgrade3 brings one of version 3 to version 4: there are incidents.
+//
+//go:embed upgrade3.sql
+var upgrade3 string
+
 // upgrade brings an older ledger up to schemaVersion, in one transaction. It looks once more inside it: another process
 // may have been faster.
 func upgrade(db *sql.DB) error {
@@ -28,7 +33,7 @@ func upgrade(db *sql.DB) error {
 	if err := tx.QueryRow("PRAGMA user_version").Scan(&version); err != nil || version >= schemaVersion {
 		return err
 	}
-	for _, step := range []string{upgrade1, upgrade2}[version-1:] {
+	for _, step := range []string{upgrade1, upgrade2, upgrade3}[version-1:] {
 		if _, err := tx.Exec(step); err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ import (
 )
 
 // schemas are those that older versions had, version 1 first.
-var schemas = [...]string{schema1, schema2}
+var schemas = [...]string{schema1, schema2, schema3}
 
 //go:embed testdata/schema1.sql
 var schema1 string
@@ -28,11 +28,14 @@ var schema1 string
 //go:embed testdata/schema2.sql
 var schema2 string
 
+//go:embed testdata/schema3.sql
+var schema3 string
+
 // rows1 fills every table that a ledger of version 1 has.
 const rows1 = `
-INSERT INTO accounts (id, name, baseline_at, last_attempt, last_success, last_error, failures, not_before) VALUES
-	(1, 'gmail', NULL, 1790000100, 1790000000, 'login refused', 3, 4102444800), (2, 'isp', 1780000000, NULL, NULL, NULL, 0, NULL),
-	(3, 'past', NULL, 1500000000, NULL, 'login refused', 1, 1500003600), (4, 'never ran', NULL, NULL, NULL, NULL, 0, 4102444801);
+INSERT INTO accounts (id, name, baseline_at, last_attempt, last_success, last_error, failures) VALUES
+	(1, 'gmail', NULL, 1790000100, 1790000000, 'login refused', 3), (2, 'isp', 1780000000, NULL, NULL, NULL, 0),
+	(3, 'past', NULL, 1500000000, NULL, 'login refused', 1), (4, 'never ran', NULL, NULL, NULL, NULL, 0);
 INSERT INTO mailboxes VALUES (1, '/mail/gmail'), (2, '/mail/box');
 INSERT INTO messages VALUES
 	(1, 'a', 100, 0, 1, 'one', NULL, NULL, 90, zeroblob(32), 1790000000, 0),
@@ -47,11 +50,25 @@ WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 300)
 	INSERT INTO messages SELECT 1, 'many ' || i, i, 0, 1, 'many ' || i, NULL, NULL, i, zeroblob(32), 1790000000, i % 4 FROM n;
 `
 
+// heldUntil2 is how version 2 and older ones kept accounts from logging in.
+const heldUntil2 = `
+UPDATE accounts SET not_before = CASE id WHEN 1 THEN 4102444800 WHEN 3 THEN 1500003600 ELSE 4102444801 END WHERE id <> 2;
+`
+
 // rows2 are rows that only version 2 can have.
 const rows2 = `
 UPDATE accounts SET moved_at = 1790000200 WHERE id = 2;
 UPDATE messages SET deletion = 4 WHERE uid = 'many 7';
 INSERT INTO strays VALUES (2, 2, '', 700, 10, 5, 6, zeroblob(32));
+`
+
+// rows3 are rows that only version 3 can have: the holds are those that upgrading an older one makes.
+const rows3 = `
+INSERT INTO holds (account, reason, since, until, times, problem) VALUES
+	(1, 'refused', 1790000100, 4102444800, 1, 'login refused'), (4, 'refused', 1790000300, 4102444801, 1, '');
+INSERT INTO traffic VALUES (1, 1790000100, 1000000), (1, 1790000400, -7);
+INSERT INTO underway VALUES (1, 'asked for', 9, 0);
+INSERT INTO notes VALUES (2, 'noted', 1790000000);
 `
 
 // makeOlder makes a ledger of an older version at path, with rows in all tables.
@@ -61,10 +78,15 @@ func makeOlder(t *testing.T, path string, version int) {
 	if version > 1 {
 		rows += rows2
 	}
+	if version > 2 {
+		rows += rows3
+	} else {
+		rows += heldUntil2
+	}
 	execute(t, path, fmt.Sprintf("PRAGMA journal_mode = WAL; BEGIN; %s %s PRAGMA application_id = 0x506f5066; PRAGMA user_version = %d; COMMIT", schemas[version-1], rows, version))
 }
 
-// dump returns all rows that a ledger of an older version can have, a table or view each, but for what became holds.
+// dump returns all rows that a ledger of an older version can have, a table or view each, but for what became holds in version 3.
 func dump(t *testing.T, path string, version int) map[string][]string {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path)
@@ -81,6 +103,10 @@ func dump(t *testing.T, path string, version int) map[string][]string {
 	if version > 1 {
 		tables["accounts"] += ", moved_at"
 		tables["strays"] = `account, mailbox, name, "offset", length, size, listed_size, hex(sha256)`
+	}
+	if version > 2 {
+		tables["holds"] = "account, reason, since, until, times, problem, hex(mark), hex(salt)"
+		tables["traffic"], tables["underway"], tables["notes"] = "account, at, octets", "account, uid, listed_size, occurrence", "account, name, at"
 	}
 	rows := map[string][]string{}
 	for table, columns := range tables {
@@ -151,11 +177,19 @@ func checkNew(t *testing.T, l *ledger.Ledger) {
 		}
 	}
 	ok(t, l.SetUnderway("gmail", []ledger.Key{{UID: "new"}, {UID: "many 1", ListedSize: 1}}))
-	if keys, err := l.Underway("gmail"); err != nil || !slices.Equal(keys, []ledger.Key{{UID: "new"}}) {
+	if keys, err := l.Underway("gmail"); err != nil || !slices.Contains(keys, ledger.Key{UID: "new"}) || slices.Contains(keys, ledger.Key{UID: "many 1", ListedSize: 1}) {
 		t.Errorf("underway: %v, %v", keys, err)
 	}
 	ok(t, l.AddTraffic("gmail", time.Unix(1790000100, 0), 7))
 	ok(t, l.SetNote("gmail", "name", time.Unix(1790000100, 0)))
+	incident := ledger.Incident{Account: "gmail", Kind: "refused", Since: time.Unix(1790000100, 0), Text: "login refused"}
+	ok(t, l.RaiseIncident(incident))
+	if incidents, err := l.Incidents(); err != nil || !slices.Equal(incidents, []ledger.Incident{incident}) {
+		t.Errorf("incidents: %+v, %v", incidents, err)
+	}
+	if newest, err := l.Newest("gmail", 1); err != nil || len(newest) != 1 || newest[0].UID != "\xff\x00\xfe" {
+		t.Errorf("newest: %+v, %v", newest, err)
+	}
 }
 
 // checkOlder wants a ledger of an older version to be refused for reading, with the way out.
