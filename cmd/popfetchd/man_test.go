@@ -31,7 +31,7 @@ func TestManualIsWhole(t *testing.T) {
 			}
 			chapter, _, _ = strings.Cut(chapter, "\n.S")
 		}
-		plain := strings.NewReplacer(`\fB`, "", `\fI`, "", `\fR`, "", ".TP\n", "", `\&`, "").Replace(chapter)
+		plain := strings.NewReplacer(`\%`, "", `\fB`, "", `\fI`, "", `\fR`, "", ".TP\n", "", `\&`, "").Replace(chapter)
 		long, _, _ := strings.Cut(c.Long, "\n\nExit codes: ")
 		for line := range strings.SplitSeq(long+"\n"+c.Example, "\n") {
 			if !strings.Contains(plain, string(roff.Plain(strings.TrimSpace(line)))) {
@@ -53,7 +53,7 @@ func TestManualIsWhole(t *testing.T) {
 	if commands < 14 {
 		t.Errorf("%d commands", commands)
 	}
-	for _, want := range []string{".TH \"popfetchd\" \"8\" \"1970-01-01\"", "\\fB78\\fR\nconfiguration", "\\fBSIGHUP\\fR"} {
+	for _, want := range []string{".TH \"popfetchd\" \"8\" \"1970-01-01\"", "\\fB\\%78\\fR\nconfiguration", "\\fB\\%SIGHUP\\fR"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}

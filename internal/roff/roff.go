@@ -38,12 +38,12 @@ func Plain(s string) Text {
 	return Text(b.String())
 }
 
-// Bold is what the reader types as it stands.
+// Bold is what the reader types as it stands: no word of it is hyphenated.
 func Bold(s string) Text {
 	if s == "" {
 		return ""
 	}
-	return `\fB` + Plain(s) + `\fR`
+	return `\fB` + Text(strings.ReplaceAll(`\%`+string(Plain(s)), " ", ` \%`)) + `\fR`
 }
 
 // Italic is what the reader replaces by something of his own.
@@ -62,7 +62,7 @@ func (p *Page) Header(name string, section int, date time.Time, version, manual 
 		day = date.UTC().Format(time.DateOnly)
 	}
 	fmt.Fprintf(&p.b, ".TH \"%s\" \"%d\" \"%s\" \"%s\" \"%s\"\n", Plain(name), section, day, Plain(version), Plain(manual))
-	p.b.WriteString(".nh\n.ad l\n") // words and columns stay as they were written
+	p.b.WriteString(".ad l\n")
 }
 
 // Section begins a chapter, with a heading in capitals.

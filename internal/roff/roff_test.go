@@ -18,8 +18,8 @@ func TestEscapes(t *testing.T) {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
-	if Bold("") != "" || Italic("") != "" || Bold("a-b") != `\fBa\-b\fR` || Italic("x") != `\fIx\fR` {
-		t.Error("fonts", Bold("a-b"), Italic("x"))
+	if Bold("") != "" || Italic("") != "" || Bold("a-b c") != `\fB\%a\-b \%c\fR` || Italic("x") != `\fIx\fR` {
+		t.Error("fonts", Bold("a-b c"), Italic("x"))
 	}
 }
 
@@ -39,7 +39,6 @@ func TestPage(t *testing.T) {
 	p.Code("z", false)
 	p.Code("z", false)
 	want := `.TH "mail\-x" "5" "1970-01-02" "1.0" "Formats"
-.nh
 .ad l
 .SH "NAME"
 a
