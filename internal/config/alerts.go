@@ -36,6 +36,28 @@ func (a Alerts) Any() bool {
 	return a.Email != nil || a.Command != "" || a.Webhook != nil || a.Ping != nil || a.Mailbox
 }
 
+// Format writes which ways there are, whatever the verb: for one that does not
+// fit, package fmt would print what is Hidden behind the pointers.
+func (a Alerts) Format(f fmt.State, _ rune) {
+	var ways []string
+	if a.Email != nil {
+		ways = append(ways, "email "+strings.Join(a.Email.To, " "))
+	}
+	if a.Command != "" {
+		ways = append(ways, "command")
+	}
+	if a.Webhook != nil {
+		ways = append(ways, "webhook "+a.Webhook.URL.String())
+	}
+	if a.Ping != nil {
+		ways = append(ways, "ping "+a.Ping.URL.String())
+	}
+	if a.Mailbox {
+		ways = append(ways, strings.TrimSpace("mailbox "+a.MailboxAccount))
+	}
+	fmt.Fprintf(f, "{%s; again after %s}", strings.Join(ways, ", "), a.Remind)
+}
+
 // The values of Webhook.Format.
 const (
 	FormatJSON   = "json"

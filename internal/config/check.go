@@ -110,6 +110,7 @@ func (p *parser) account(node *yaml.Node, path string) {
 	a := Account{Policy: Keep, Access: AllMail, Timeout: defaultTimeout, Pipelining: true}
 	s := p.section(path, node.Line)
 	elsewhere := belong(names(oauthKeys()), "it belongs below oauth")
+	maps.Copy(elsewhere, belong(names(alertsKeys()), "it belongs below alerts, at the top of the file"))
 	maps.Copy(elsewhere, belong(names(fileKeys()), "it belongs at the top of the file, not into an account"))
 	readSection(s, node, accountKeys(), &a, elsewhere)
 	if p.nodes >= maxNodes {

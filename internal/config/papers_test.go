@@ -26,7 +26,8 @@ func read(t testing.TB, path string) []byte {
 }
 
 func allKeys() []string {
-	return slices.Concat(names(fileKeys()), names(accountKeys()), names(oauthKeys()))
+	return slices.Concat(names(fileKeys()), names(accountKeys()), names(oauthKeys()),
+		names(alertsKeys()), names(emailKeys()), names(webhookKeys()), names(pingKeys()))
 }
 
 // Every key has a heading row in the reference and a line in the example, and
@@ -70,10 +71,11 @@ func TestExampleIsGood(t *testing.T) {
 	if password, err := c.Accounts[0].Password(t.Context()); password != "abcdefghijklmnop" || err != nil {
 		t.Errorf("password %q, %v", password, err)
 	}
-	all := regexp.MustCompile(`(?m)^#(  [ -]|[a-z])`).ReplaceAllString(string(read(t, example)), "$1")
+	all := regexp.MustCompile(`(?m)^#(  [ a-z-]|[a-z])`).ReplaceAllString(string(read(t, example)), "$1")
 	c = parse(t, all)
 	if len(c.Accounts) != 5 || c.StateDir != "/var/lib/popfetchd" || c.Accounts[1].DeleteAfter == 0 || !c.Accounts[2].Recent ||
-		c.Accounts[3].OAuth.Issuer != "microsoft" || len(c.Accounts[4].OAuth.Scopes) != 2 || len(c.Warnings) > 0 {
+		c.Accounts[3].OAuth.Issuer != "microsoft" || len(c.Accounts[4].OAuth.Scopes) != 2 || len(c.Warnings) > 0 ||
+		c.Listen.Network != "tcp" || c.Alerts.Email.Via != "gmail" || c.Alerts.Webhook.Format != FormatNtfy || c.Alerts.Ping == nil || !c.Alerts.Mailbox {
 		t.Errorf("config %+v", c)
 	}
 }
