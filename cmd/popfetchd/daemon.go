@@ -2,12 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
+	sd "github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/popfetchd/popfetchd/internal/config"
+	"github.com/popfetchd/popfetchd/internal/control"
 	"github.com/popfetchd/popfetchd/internal/daemon"
 )
 
@@ -39,6 +44,11 @@ func (a *app) daemon(ctx context.Context) error {
 		return err
 	}
 	defer done()
+	socket, err := claim(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
 	d := &daemon.Daemon{
 		Fetcher: fetcher,
 		Log:     log,
@@ -47,8 +57,52 @@ func (a *app) daemon(ctx context.Context) error {
 			return c, err
 		},
 	}
+	a.serviceManager(d, log)
 	log.Info("popfetchd is running", "version", buildInfo().Version, "config", c.Path, "accounts", len(c.Accounts))
-	d.Run(ctx, c, hup, wake)
+	a.work(ctx, d, c, []func(context.Context){
+		func(ctx context.Context) { control.Serve(ctx, socket, d, log) },
+	}, hup, wake)
 	log.Info("popfetchd has ended", "reason", context.Cause(ctx))
 	return nil
+}
+
+// work runs the daemon, and what serves those who look at it, until ctx ends.
+func (a *app) work(ctx context.Context, d *daemon.Daemon, c *config.Config, beside []func(context.Context), hup, wake <-chan os.Signal) {
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	for _, serve := range beside {
+		serving.Go(func() { serve(ctx) })
+	}
+	d.Run(ctx, c, hup, wake)
+}
+
+// claim opens the control socket, which keeps other daemons off the state
+// folder.
+func claim(ctx context.Context, c *config.Config) (*control.Listener, error) {
+	socket, err := control.Listen(ctx, c.StateDir)
+	if running := (*control.RunningError)(nil); errors.As(err, &running) {
+		return nil, &exitError{code: exitTemporary, err: err}
+	}
+	if err != nil {
+		return nil, &exitError{code: exitLocal, err: err}
+	}
+	return socket, nil
+}
+
+// serviceManager has the daemon tell systemd how it is, where systemd wants to
+// know ($NOTIFY_SOCKET, $WATCHDOG_USEC).
+func (a *app) serviceManager(d *daemon.Daemon, log *slog.Logger) {
+	if os.Getenv("NOTIFY_SOCKET") == "" {
+		return
+	}
+	d.Notify = func(state string) {
+		if _, err := sd.SdNotify(false, state); err != nil {
+			log.Warn("telling systemd", "error", err)
+		}
+	}
+	interval, err := sd.SdWatchdogEnabled(false)
+	if err != nil {
+		log.Warn("the watchdog is not fed: $WATCHDOG_USEC means nothing", "error", err)
+	}
+	d.Watchdog = interval
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"runtime/debug"
 
 	"github.com/popfetchd/popfetchd/internal/config"
@@ -120,8 +121,12 @@ func tell(stderr io.Writer, err error) int {
 	if err == nil || (errors.As(err, &exit) && exit.err == nil) {
 		return code
 	}
+	priority := ""
+	if onJournal(stderr) {
+		priority = journalPriority(slog.LevelError)
+	}
 	for _, line := range errorLines(err) {
-		fmt.Fprintf(stderr, "popfetchd: %s\n", line)
+		fmt.Fprintf(stderr, "%spopfetchd: %s\n", priority, line)
 	}
 	return code
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/popfetchd/popfetchd/internal/config"
+	"github.com/popfetchd/popfetchd/internal/daemon"
 	"github.com/popfetchd/popfetchd/internal/fetch"
 )
 
@@ -40,6 +41,7 @@ func visitAll(ctx context.Context, f *fetch.Fetcher, accounts []config.Account, 
 		g.Go(func() error {
 			reports[i] = f.Run(ctx, account, v.watch(i))
 			v.ended(i, reports[i])
+			daemon.TellHook(f.Log.With("account", account.Name), daemon.OnNew(ctx, account, reports[i], time.Now()))
 			return nil
 		})
 	}

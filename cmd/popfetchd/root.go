@@ -92,7 +92,7 @@ func (a *app) rootCommand() *cobra.Command {
 		return a.completeAccounts(cmd, args, word)
 	}
 	a.persistentFlags(root)
-	root.AddCommand(a.checkCommand(), a.statusCommand(), a.verifyCommand(), a.repairCommand(), a.retryCommand(), a.initCommand(), a.providersCommand(), a.loginCommand(), a.logoutCommand(), a.gmailCommand(), a.demoCommand(), a.simCommand(), a.versionCommand(), a.manCommand())
+	root.AddCommand(a.checkCommand(), a.statusCommand(), a.fetchCommand(), a.reloadCommand(), a.verifyCommand(), a.repairCommand(), a.retryCommand(), a.initCommand(), a.providersCommand(), a.loginCommand(), a.logoutCommand(), a.gmailCommand(), a.demoCommand(), a.simCommand(), a.versionCommand(), a.manCommand())
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
@@ -168,14 +168,20 @@ func (a *app) logger(w io.Writer, lowest slog.Level) (*slog.Logger, error) {
 		}
 	}
 	o := &slog.HandlerOptions{Level: lowest}
+	var handler func(io.Writer) slog.Handler
 	switch a.logFormat {
 	case "text":
-		return slog.New(slog.NewTextHandler(w, o)), nil
+		handler = func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, o) }
 	case "json":
 		o.ReplaceAttr = escaped // text escapes by itself; JSON need not, and leaves all but the worst as it is
-		return slog.New(slog.NewJSONHandler(w, o)), nil
+		handler = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, o) }
+	default:
+		return nil, usagef("--log-format %q: want text or json", a.logFormat)
 	}
-	return nil, usagef("--log-format %q: want text or json", a.logFormat)
+	if onJournal(w) {
+		return slog.New(newJournalHandler(w, handler)), nil
+	}
+	return slog.New(handler(w)), nil
 }
 
 // load reads the configuration and picks the accounts named, all when names is

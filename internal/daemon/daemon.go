@@ -37,8 +37,14 @@ type Daemon struct {
 type reloadRequest struct{ answer chan reloadAnswer }
 
 type reloadAnswer struct {
-	config *config.Config
+	loaded Loaded
 	err    error
+}
+
+// Loaded is a configuration that is now in force.
+type Loaded struct {
+	Config *config.Config
+	Notes  []string // what of it is not, and what that takes
 }
 
 // requests is where Run takes requests from.
@@ -49,25 +55,25 @@ func (d *Daemon) requests() chan reloadRequest {
 
 // LoadAgain reads the configuration file again and goes on with what it says. Runs under way are not disturbed. A file with
 // mistakes changes nothing; the error says what they are. Run has to be at work.
-func (d *Daemon) LoadAgain(ctx context.Context) (*config.Config, error) {
+func (d *Daemon) LoadAgain(ctx context.Context) (Loaded, error) {
 	request := reloadRequest{make(chan reloadAnswer, 1)}
 	select {
 	case d.requests() <- request:
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return Loaded{}, context.Cause(ctx)
 	}
 	select {
 	case answer := <-request.answer:
-		return answer.config, answer.err
+		return answer.loaded, answer.err
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return Loaded{}, context.Cause(ctx)
 	}
 }
 
 // Run works until ctx ends, then waits for the runs under way, which finish the commit in hand. Each value on hup has
 // the file read again; a bad one changes nothing and is logged. Each value on wake has every account run now.
 func (d *Daemon) Run(ctx context.Context, c *config.Config, hup, wake <-chan os.Signal) {
-	s := &shift{Daemon: d, gate: newGate(c.Parallel)}
+	s := &shift{Daemon: d, gate: newGate(c.Parallel), listens: c.Listen}
 	s.start(ctx, c)
 	s.ready.Wait()
 	changed, look, done := s.listen(ctx)
@@ -87,8 +93,8 @@ func (d *Daemon) Run(ctx context.Context, c *config.Config, hup, wake <-chan os.
 		case <-hup:
 			_, _ = s.reload(ctx) // told to the log
 		case request := <-d.requests():
-			fresh, err := s.reload(ctx)
-			request.answer <- reloadAnswer{fresh, err}
+			loaded, err := s.reload(ctx)
+			request.answer <- reloadAnswer{loaded, err}
 		}
 	}
 }
@@ -97,6 +103,7 @@ func (d *Daemon) Run(ctx context.Context, c *config.Config, hup, wake <-chan os.
 type shift struct {
 	*Daemon
 	gate    *gate
+	listens config.Listen  // where the status page is
 	retired chan struct{}  // closed when a newer configuration takes over: loops end after the run in hand
 	loops   sync.WaitGroup // until they have ended
 	ready   sync.WaitGroup // until those of the first configuration know when they are due
@@ -106,29 +113,41 @@ type shift struct {
 }
 
 // reload is readAgain, and keeps the service manager informed: to Type=notify-reload it is over when READY=1 comes.
-func (s *shift) reload(ctx context.Context) (*config.Config, error) {
+func (s *shift) reload(ctx context.Context) (Loaded, error) {
 	s.notify("RELOADING=1", monotonic())
-	fresh, err := s.readAgain(ctx)
+	loaded, err := s.readAgain(ctx)
 	s.bad = err != nil
 	s.status = s.describe()
 	s.notify("READY=1", "STATUS="+s.status)
-	return fresh, err
+	return loaded, err
 }
 
 // readAgain goes on with what the file says now.
-func (s *shift) readAgain(ctx context.Context) (*config.Config, error) {
+func (s *shift) readAgain(ctx context.Context) (Loaded, error) {
 	fresh, err := s.Reload()
 	if err != nil {
 		s.Log.Error("the configuration has mistakes: the old one stays in force", "error", err)
-		return nil, err
+		return Loaded{}, err
 	}
+	loaded := Loaded{fresh, s.notes(fresh)}
 	s.Log.Info("configuration loaded again", "accounts", len(fresh.Accounts))
-	if fresh.StateDir != s.Fetcher.StateDir {
-		s.Log.Warn("state_dir was changed: that takes a restart, until then the old one stays in use", "state_dir", s.Fetcher.StateDir)
+	for _, note := range loaded.Notes {
+		s.Log.Warn(note)
 	}
 	s.gate.setLimit(fresh.Parallel)
 	s.start(ctx, fresh)
-	return fresh, nil
+	return loaded, nil
+}
+
+// notes says what a new configuration cannot change while the daemon runs.
+func (s *shift) notes(fresh *config.Config) (notes []string) {
+	if fresh.StateDir != s.Fetcher.StateDir {
+		notes = append(notes, "state_dir was changed: that takes a restart, until then the old one stays in use")
+	}
+	if fresh.Listen != s.listens {
+		notes = append(notes, "listen was changed: that takes a restart, until then the old one stays in use")
+	}
+	return notes
 }
 
 // start retires the loops of the configuration before, if there is one, and starts those of c. A run under way is not
