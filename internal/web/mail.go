@@ -113,11 +113,7 @@ func openInMbox(m ledger.Message) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	const mark = "From "
-	begin, behind := make([]byte, len(mark)), make([]byte, len(mark))
-	_, err = f.ReadAt(begin, m.Offset)
-	n, atEnd := f.ReadAt(behind, m.Offset+m.Length)
-	if err != nil || string(begin) != mark || string(behind[:n]) != mark[:n] || n < len(mark) && (n > 0 || atEnd != io.EOF) {
+	if !standsAt(f, m.Offset) || !standsAt(f, m.Offset+m.Length) {
 		f.Close()
 		return nil, errNotThere
 	}
@@ -130,6 +126,17 @@ func openInMbox(m ledger.Message) (io.ReadCloser, error) {
 		io.Reader
 		io.Closer
 	}{message, f}, nil
+}
+
+// standsAt tells whether a From_ line begins at a place of an mbox, or the file ends there.
+func standsAt(f *os.File, at int64) bool {
+	const mark = "From "
+	if info, err := f.Stat(); err != nil || at == info.Size() {
+		return err == nil
+	}
+	begin := make([]byte, len(mark))
+	_, err := f.ReadAt(begin, at)
+	return err == nil && string(begin) == mark
 }
 
 // readLetter reads what the page shows of a message.
