@@ -41,6 +41,7 @@ func (a *app) daemon(ctx context.Context) error {
 	}
 	fetcher, done, err := openFetcher(c, log)
 	if err != nil {
+		tellBroken(ctx, c, err, log)
 		return err
 	}
 	defer done()
@@ -61,6 +62,7 @@ func (a *app) daemon(ctx context.Context) error {
 	log.Info("popfetchd is running", "version", buildInfo().Version, "config", c.Path, "accounts", len(c.Accounts))
 	a.work(ctx, d, c, []func(context.Context){
 		func(ctx context.Context) { control.Serve(ctx, socket, d, log) },
+		alertBeside(d, c, log),
 	}, hup, wake)
 	log.Info("popfetchd has ended", "reason", context.Cause(ctx))
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/popfetchd/popfetchd/internal/alert"
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/daemon"
 	"github.com/popfetchd/popfetchd/internal/fetch"
@@ -23,12 +24,17 @@ func (a *app) once(ctx context.Context, names []string) error {
 	v := a.newView(accounts)
 	fetcher, done, err := a.fetcher(c, v)
 	if err != nil {
+		log, _ := a.logger(a.stderr, slog.LevelWarn)
+		tellBroken(ctx, c, err, log)
 		return err
 	}
 	defer done()
-	reports := visitAll(ctx, fetcher, accounts, c.Parallel, v)
+	alerts := alerting{v, alert.New(c, fetcher.Ledger, fetcher.Log), accounts}
+	reports := visitAll(ctx, fetcher, accounts, c.Parallel, alerts)
 	v.close()
-	return a.report(accounts, reports, v)
+	err = a.report(accounts, reports, v)
+	alerts.tellOnce(ctx)
+	return err
 }
 
 // visitAll visits the accounts, at most parallel at a time; what becomes of one

@@ -92,7 +92,7 @@ func (a *app) rootCommand() *cobra.Command {
 		return a.completeAccounts(cmd, args, word)
 	}
 	a.persistentFlags(root)
-	root.AddCommand(a.checkCommand(), a.statusCommand(), a.fetchCommand(), a.reloadCommand(), a.verifyCommand(), a.repairCommand(), a.retryCommand(), a.initCommand(), a.providersCommand(), a.loginCommand(), a.logoutCommand(), a.gmailCommand(), a.demoCommand(), a.simCommand(), a.versionCommand(), a.manCommand())
+	root.AddCommand(a.checkCommand(), a.statusCommand(), a.fetchCommand(), a.reloadCommand(), a.verifyCommand(), a.repairCommand(), a.retryCommand(), a.initCommand(), a.providersCommand(), a.loginCommand(), a.logoutCommand(), a.gmailCommand(), a.demoCommand(), a.simCommand(), a.versionCommand(), a.manCommand(), a.alertCommand())
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

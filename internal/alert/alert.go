@@ -45,6 +45,7 @@ type Alerter struct {
 	pings    *pinger              // nil for none
 	outcomes map[string]outcome   // of runs since the last look, by account
 	success  map[string]time.Time // accounts' last ones
+	latest   map[string]time.Time // accounts' last beginning or end of a run
 	open     map[string]bool      // accounts with incidents, as of the last look
 	found    []finding            // since the last look, beside runs
 
@@ -72,7 +73,7 @@ type outcome struct {
 func New(c *config.Config, books *ledger.Ledger, log *slog.Logger) *Alerter {
 	a := &Alerter{Now: time.Now, books: books, stateDir: c.StateDir, log: log, client: newClient(),
 		poked: make(chan struct{}, 1), knocks: make(chan struct{}, 1), first: true,
-		outcomes: map[string]outcome{}, success: map[string]time.Time{}, open: map[string]bool{}}
+		outcomes: map[string]outcome{}, success: map[string]time.Time{}, open: map[string]bool{}, latest: map[string]time.Time{}}
 	a.began = a.now()
 	a.Configure(c)
 	return a
@@ -118,11 +119,19 @@ func (a *Alerter) Any() bool {
 	return a.settings.Any()
 }
 
-// Began notes that a run of the account begins.
-func (a *Alerter) Began(account config.Account) {
+// Pings says whether anybody wants to know of the beginnings of runs.
+func (a *Alerter) Pings() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.pings != nil {
+	return a.pings != nil && !a.pings.shared
+}
+
+// Began notes that a run of the account began at a time. What is noted twice, or after the run's end, counts for nothing.
+func (a *Alerter) Began(account config.Account, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.pings != nil && at.After(a.latest[account.Name]) {
+		a.latest[account.Name] = at
 		a.pings.began(account.Name)
 	}
 }
@@ -142,6 +151,7 @@ func (a *Alerter) Ended(account config.Account, r fetch.Report) {
 		a.outcomes[account.Name] = outcome{r, now}
 		a.poke()
 	}
+	a.latest[account.Name] = now
 	if a.pings != nil {
 		a.pings.ended(r, a.inTrouble(account.Name, well))
 	}

@@ -2,6 +2,7 @@ package alert
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,7 +34,7 @@ func (c command) send(ctx context.Context, m Message) error {
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that what it started ends with it
 	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
 	err := shell.Run()
-	if err == nil {
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) { // what it left in the background may live on
 		return nil
 	}
 	if cause := context.Cause(ctx); cause != nil {
