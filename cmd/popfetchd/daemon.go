@@ -58,11 +58,16 @@ func (a *app) daemon(ctx context.Context) error {
 			return c, err
 		},
 	}
+	page, err := statusPage(ctx, c, d, log)
+	if err != nil {
+		return err
+	}
 	a.serviceManager(d, log)
 	log.Info("popfetchd is running", "version", buildInfo().Version, "config", c.Path, "accounts", len(c.Accounts))
 	a.work(ctx, d, c, []func(context.Context){
 		func(ctx context.Context) { control.Serve(ctx, socket, d, log) },
 		alertBeside(d, c, log),
+		page,
 	}, hup, wake)
 	log.Info("popfetchd has ended", "reason", context.Cause(ctx))
 	return nil

@@ -62,36 +62,44 @@ It reads the ledger only: no server is asked, and a daemon may be at work.`,
 				return err
 			}
 			if a.json {
-				return a.printJSON(struct {
-					Accounts []accountStatus `json:"accounts"`
-				}{all})
+				return a.printJSON(all)
 			}
-			a.printStatus(all, time.Now())
+			a.printStatus(all.Accounts, time.Now())
 			return nil
 		},
 	}
 }
 
-// gatherStatus reads the accounts' figures from the ledger; without a ledger
-// nothing was ever fetched.
-func gatherStatus(c *config.Config, accounts []config.Account, now time.Time) ([]accountStatus, error) {
+// fullStatus is what `status --json` prints.
+type fullStatus struct {
+	Accounts []accountStatus `json:"accounts"`
+}
+
+// gatherStatus reads the accounts' figures from the ledger.
+func gatherStatus(c *config.Config, accounts []config.Account, now time.Time) (fullStatus, error) {
 	books, err := ledger.OpenReadOnly(filepath.Join(c.StateDir, ledgerName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return fullStatus{}, err
 	}
 	if books != nil {
 		defer books.Close()
 	}
-	all := []accountStatus{}
+	return statusOf(books, accounts, now)
+}
+
+// statusOf reads the accounts' figures from a ledger; without one nothing was
+// ever fetched.
+func statusOf(books *ledger.Ledger, accounts []config.Account, now time.Time) (fullStatus, error) {
+	all := fullStatus{Accounts: []accountStatus{}}
 	for _, account := range accounts {
 		path, _ := mailbox(account, now)
 		s := accountStatus{Account: account.Name, Mailbox: path, Policy: string(account.Policy), DailyLimit: account.DailyLimit}
 		if books != nil {
 			if err := s.read(books, now); err != nil {
-				return nil, err
+				return fullStatus{}, err
 			}
 		}
-		all = append(all, s)
+		all.Accounts = append(all.Accounts, s)
 	}
 	return all, nil
 }

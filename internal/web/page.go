@@ -47,7 +47,6 @@ type account struct {
 	Live           live
 	Success        string // how long ago
 	SuccessAt      string
-	Overdue        bool
 	Messages, Size string
 	Backlog        string
 	ToDelete       string
@@ -94,44 +93,54 @@ func (s *Server) gather(query url.Values) (page, error) {
 	if seconds, err := strconv.Atoi(query.Get("refresh")); err == nil && seconds > 0 {
 		p.Refresh = min(max(seconds, 5), 3600)
 	}
-	troubled, messages, bytes := 0, 0, int64(0)
+	messages, bytes := 0, int64(0)
 	for _, state := range states {
 		f, err := s.figuresOf(state, now)
 		if err != nil {
 			return page{}, err
 		}
 		a := newAccount(state, f, now)
-		if a.Trouble != "" || a.Overdue {
-			troubled++
-		}
 		messages, bytes = messages+f.Messages, bytes+f.Bytes
 		p.Accounts = append(p.Accounts, a)
 		if a.Name == query.Get("account") {
 			p.Chosen = a.Name
 		}
 	}
-	p.Good, p.Verdict = verdict(len(states), troubled)
 	p.Totals = plural(messages, "message") + ", " + size(bytes)
 	var err error
 	if p.Incidents, err = s.incidents(states, now); err != nil {
 		return page{}, err
 	}
+	p.Good, p.Verdict = p.verdict()
 	p.history, err = s.historyOf(p.Chosen, states, now)
 	return p, err
 }
 
-func verdict(accounts, troubled int) (good bool, text string) {
-	switch {
-	case accounts == 0:
-		return true, "Starting"
-	case troubled == 0 && accounts == 1:
-		return true, "All is well"
-	case troubled == 0:
-		return true, fmt.Sprintf("All %d accounts are well", accounts)
-	case accounts == 1:
-		return false, "Something is wrong"
+// verdict says in a line whether somebody has to do something.
+func (p *page) verdict() (good bool, text string) {
+	troubled := map[string]bool{}
+	for _, a := range p.Accounts {
+		if a.Trouble != "" {
+			troubled[a.Name] = true
+		}
 	}
-	return false, fmt.Sprintf("%d of %d accounts in trouble", troubled, accounts)
+	for _, i := range p.Incidents {
+		troubled[i.Account] = true
+	}
+	switch n := len(p.Accounts); {
+	case n == 0:
+		return true, "Starting"
+	case len(troubled) > 0 && (n == 1 || troubled[""]): // the latter is of no account in particular
+		return false, "Something needs attention"
+	case len(troubled) == 1:
+		return false, fmt.Sprintf("1 of %d accounts needs attention", n)
+	case len(troubled) > 0:
+		return false, fmt.Sprintf("%d of %d accounts need attention", len(troubled), n)
+	case n == 1:
+		return true, "All is well"
+	default:
+		return true, fmt.Sprintf("All %d accounts are well", n)
+	}
 }
 
 // nextRun says which account is fetched next, and when.
@@ -157,7 +166,6 @@ func newAccount(state daemon.State, f figures, now time.Time) account {
 	}
 	if !f.LastSuccess.IsZero() {
 		a.Success, a.SuccessAt = ago(f.LastSuccess, now), moment(f.LastSuccess, now)
-		a.Overdue = state.Account.AlertAfter > 0 && now.Sub(f.LastSuccess) > state.Account.AlertAfter
 	}
 	if backlog, more := backlog(state, f); backlog > 0 || more {
 		a.Backlog = grouped(int64(backlog))
@@ -174,6 +182,9 @@ func newAccount(state daemon.State, f figures, now time.Time) account {
 	a.tellTrouble(state, f, now)
 	a.Live = newLive(state, now)
 	a.Live.State, a.Live.Word = a.state(state, f, now)
+	if hold := f.activeHold(now); !state.Running && hold.Until.After(state.Next) {
+		a.Live.Text = "left alone until " + moment(hold.Until, now)
+	}
 	for _, failure := range f.Failures {
 		if len(a.Aside) == mostAside {
 			a.MoreAside = len(f.Failures) - mostAside
@@ -211,10 +222,10 @@ func (a *account) tellTrouble(state daemon.State, f figures, now time.Time) {
 	if a.Trouble != "" && a.Problem == "" {
 		a.Problem = hold.Problem
 	}
-	if a.Overdue && a.Trouble == "" {
+	if after := state.Account.AlertAfter; a.Trouble == "" && after > 0 && !f.LastSuccess.IsZero() && now.Sub(f.LastSuccess) > after {
 		a.Trouble = "No success for " + span(now.Sub(f.LastSuccess))
 	}
-	a.Problem = visible(a.Problem, 2000)
+	a.Problem = visible(a.Problem, 800)
 }
 
 // state is the account's state in a word.
@@ -223,7 +234,7 @@ func (a *account) state(state daemon.State, f figures, now time.Time) (name, wor
 	case state.Running:
 		return "running", "fetching"
 	case a.Trouble != "":
-		return "trouble", "in trouble"
+		return "trouble", "needs attention"
 	case f.activeHold(now).Reason == ledger.DailyLimit:
 		return "wait", "daily limit"
 	case f.LastSuccess.IsZero():
