@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -26,6 +27,7 @@ type loop struct {
 	done        chan struct{} // closed when the loop has ended
 	predecessor *loop         // the same account's loop in the configuration before
 	began       func()        // called when it is known when the first run is due
+	told        trouble       // the failure that was last told of
 }
 
 func (l *loop) run(ctx context.Context) {
@@ -105,6 +107,7 @@ func (l *loop) fetch(ctx context.Context) (report fetch.Report, ran bool) {
 	silence := longestStep + 2*l.account.Timeout
 	l.beat(fetching, silence)
 	if asked := l.daemon.board.begin(l.member, l.now()); asked {
+		l.told = trouble{} // who asks wants to hear
 		l.lift()
 	}
 	return l.daemon.Fetcher.Run(ctx, l.account, func(p fetch.Progress) {
@@ -174,17 +177,46 @@ func (l *loop) ending(ctx context.Context) bool {
 	}
 }
 
-// tell logs a run: one line when it did something or failed, none when there was nothing to do.
+// tellAgain is how often a failure is told of that goes on unchanged.
+const tellAgain = 24 * time.Hour
+
+// trouble is what distinguishes a failure from the one before it.
+type trouble struct {
+	kind  fetch.Kind
+	doing string
+	at    time.Time
+}
+
+// news says that a failure is another one than that told of last, or that this is a day ago.
+func (l *loop) news(err error) bool {
+	now := trouble{kind: fetch.KindOf(err), at: l.now()}
+	if failed := (*fetch.Error)(nil); errors.As(err, &failed) {
+		now.doing = failed.Doing
+	}
+	if now.kind == l.told.kind && now.doing == l.told.doing && now.at.Before(l.told.at.Add(tellAgain)) && !now.at.Before(l.told.at) {
+		return false
+	}
+	l.told = now
+	return true
+}
+
+// tell logs a run: one line when it did something, when it failed in a new way, and when it no longer fails; none when there
+// was nothing to do.
 func (l *loop) tell(r fetch.Report, recovered bool, next time.Time) {
 	attributes := []any{"listed", r.Listed, "new", r.New, "stored", r.Stored, "bytes", r.Bytes, "deleted", r.Deleted,
 		"pending_delete", r.PendingDelete, "skipped", r.Skipped, "failed", r.Failed, "seconds", r.Took.Seconds(), "next", next.Format(time.DateTime)}
+	if r.Err == nil && !r.Held {
+		l.told = trouble{}
+	}
 	switch {
 	case r.Held:
 		l.log.Debug("not logged in to yet", "not_before", r.NotBefore.Format(time.DateTime))
 	case r.Left > 0:
 		l.log.Info("run done, the daily limit is reached", append(attributes, "left", r.Left, "goes_on", r.LimitedUntil.Format(time.DateTime))...)
-	case r.Err != nil:
+	case r.Err != nil && (r.Stored > 0 || l.news(r.Err)):
 		l.log.Error("run failed", append(attributes, "error", r.Err)...)
+	case r.Err != nil:
+		l.log.Debug("run failed", append(attributes, "error", r.Err)...)
 	case recovered:
 		l.log.Info("run succeeded again", attributes...)
 	case r.New > 0 || r.Deleted > 0:
