@@ -42,8 +42,9 @@ func TestMain(m *testing.M) {
 //	visited NAME N        waits until N sessions ended with QUIT
 //	start FILE COMMAND …  runs a command in the background; what it writes goes to FILE
 //	logged FILE PATTERN   waits until FILE has the pattern
-//	signal NAME           sends SIGNAME to the command in the background
-//	ends CODE             waits for its end with CODE
+//	signal NAME [FILE]    sends SIGNAME to the command in the background that was started last, or writes to FILE
+//	ends CODE [FILE]      waits for its end with CODE, -1 after a signal
+//	manager FILE          takes what services tell systemd, and writes it to FILE; sets $NOTIFY_SOCKET
 //	expand FILE           replaces $VAR in FILE by the script's variables
 //	exits CODE COMMAND …  runs a command that must end with CODE
 //	unprivileged CODE …   the same without root's right to write everywhere
@@ -70,6 +71,7 @@ func TestScripts(t *testing.T) {
 			"logged":       cmdLogged,
 			"signal":       cmdSignal,
 			"ends":         cmdEnds,
+			"manager":      cmdManager,
 			"expand":       cmdExpand,
 			"exits":        cmdExits,
 			"unprivileged": cmdUnprivileged,
@@ -103,7 +105,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("BROWSER", "")
 	env.Values[serversKey{}] = servers{}
 	env.Values[oauthKey{}] = oauthServers{}
-	env.Values[startedKey{}] = &started{}
+	env.Values[startedKey{}] = &started{byFile: map[string]*exec.Cmd{}}
 	return nil
 }
 
