@@ -39,8 +39,9 @@ type accountStatus struct {
 }
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "status [ACCOUNT…]",
+	var healthy bool
+	c := &cobra.Command{
+		Use:   "status [--healthy] [ACCOUNT…]",
 		Short: "last success, counts and errors of each account",
 		Long: `Shows for each account when it was last fetched with success, how many messages
 are stored, how many deletions on the server are still to be confirmed or are held
@@ -48,8 +49,13 @@ back, which messages were set aside after repeated failures or are too large, th
 last error, and whether the account is left alone for a while: after a refused
 login, or because of a limit on what is fetched in a day.
 
+With --healthy it says nothing when all is well. An account that had no success
+for its alert_after, or never had any though it was tried, gets a line on stderr,
+and the exit code is 75: for the health check of a container, and for monitoring.
+
 It reads the ledger only: no server is asked, and a daemon may be at work.`,
 		Example: `  popfetchd status
+  popfetchd status --healthy || echo "look at the mail"
   popfetchd status --json | jq '.accounts[] | select(.consecutive_failures > 0)'`,
 		ValidArgsFunction: a.completeAccounts,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -61,13 +67,18 @@ It reads the ledger only: no server is asked, and a daemon may be at work.`,
 			if err != nil {
 				return err
 			}
-			if a.json {
+			switch {
+			case healthy:
+				return a.tellUnhealthy(all.Accounts, accounts, time.Now())
+			case a.json:
 				return a.printJSON(all)
 			}
 			a.printStatus(all.Accounts, time.Now())
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&healthy, "healthy", false, "tell only which accounts had no success for too long; exit code 75 if any")
+	return c
 }
 
 // fullStatus is what `status --json` prints.
