@@ -10,7 +10,6 @@ PREFIX  ?= /usr/local
 FUZZTIME ?= 1m
 ARCHES  ?= amd64 arm64 armhf
 PROGRAM ?= popfetchd
-TAGS    ?=
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -28,7 +27,7 @@ build: program ## the program, static, and its manual pages
 	@VERSION=$(VERSION) SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(GO) run ./deploy/package manual docs/config.md >$(MANUAL)/popfetchd.yaml.5
 
 program:
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $(PROGRAM) ./cmd/popfetchd
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(PROGRAM) ./cmd/popfetchd
 
 demo: build ## fetch 300 sample messages over TLS from a server of its own
 	@./popfetchd demo

@@ -208,7 +208,7 @@ func keyFacts(row []string) roff.Text {
 
 // spans are what is set otherwise within a paragraph: code, bold, italics,
 // links and addresses.
-var spans = regexp.MustCompile("`([^`]+)`" + `|\*\*([^*]+)\*\*|(?:^|\b)\*([^*\s][^*]*)\*|\[([^\]]+)\]\(([^)\s]+)\)|<(https?:[^>]+)>|\\([*|_#<])`)
+var spans = regexp.MustCompile("`([^`]+)`" + `|\*\*([^*]+)\*\*|\*([^*\s][^*]*)\*|\[([^\]]+)\]\(([^)\s]+)\)|<(https?:[^>]+)>|\\([*|_#<])`)
 
 // inline sets the text of a paragraph.
 func inline(s string) roff.Text {

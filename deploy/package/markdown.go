@@ -84,7 +84,7 @@ func parseBlock(lines []string) (block, int, error) {
 		return block{}, 0, fmt.Errorf("%q is no Markdown that this program knows", line)
 	}
 	n := 1
-	for n < len(lines) && lines[n] != "" && !strings.HasPrefix(lines[n], "```") && !strings.HasPrefix(lines[n], "|") && !strings.HasPrefix(lines[n], "#") {
+	for n < len(lines) && lines[n] != "" && !strings.HasPrefix(lines[n], "```") && !strings.HasPrefix(lines[n], "|") && !strings.HasPrefix(lines[n], "#") && !strings.HasPrefix(lines[n], "- ") {
 		n++
 	}
 	return block{kind: paragraph, text: strings.Join(lines[:n], "\n")}, n, nil

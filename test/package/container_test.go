@@ -1,0 +1,86 @@
+package package_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// directive is what the Containerfile says last in the form of a list.
+func directive(t *testing.T, pattern string) []string {
+	t.Helper()
+	text, err := os.ReadFile("../../deploy/container/Containerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := regexp.MustCompile(`(?m)^`+pattern+` (\[.*\])$`).FindAllSubmatch(text, -1)
+	if len(all) != 1 {
+		t.Fatalf("the Containerfile has %d lines of %s", len(all), pattern)
+	}
+	var words []string
+	if err := json.Unmarshal(all[0][1], &words); err != nil {
+		t.Fatal(err)
+	}
+	return words
+}
+
+// In a folder with nothing but the program it does the whole job: no library, shell, time zone or temporary folder is
+// missing. The health check of the container works there, and finds out when nothing was fetched for too long.
+func TestNothingElseIsNeeded(t *testing.T) {
+	dir := built(t)
+	image := t.TempDir()
+	program, err := os.ReadFile(filepath.Join(dir, "popfetchd"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(image, "popfetchd"), program, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := func(command []string, more ...string) (string, error) {
+		args := append([]string{image}, append(command, more...)...)
+		c := exec.Command("chroot", args...)
+		if os.Geteuid() != 0 {
+			c = exec.Command("unshare", append([]string{"--map-root-user", "chroot"}, args...)...)
+		}
+		c.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"} // to find chroot itself
+		out, err := c.CombinedOutput()
+		return string(out), err
+	}
+	entry := directive(t, "ENTRYPOINT")
+	check := directive(t, "HEALTHCHECK .* CMD")
+	if out, err := inside(entry, "demo", "/demo"); err != nil {
+		t.Fatalf("demo: %v\n%s", err, out)
+	}
+	if out, err := inside(check, "--config", "/demo/popfetchd.yaml"); err != nil || out != "" {
+		t.Errorf("the health check: %v\n%s", err, out)
+	}
+	// The demo's server is gone: an account of it that never had a success fails its first run.
+	text, err := os.ReadFile(filepath.Join(image, "demo/popfetchd.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sick := regexp.MustCompile(`(?m)^( *- name: )(\S+)`).ReplaceAll(text, []byte("${1}${2}2"))
+	if string(sick) == string(text) {
+		t.Fatalf("no accounts to rename in\n%s", text)
+	}
+	if err := os.WriteFile(filepath.Join(image, "demo/sick.yaml"), sick, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := inside(entry, "--config", "/demo/sick.yaml", "--once"); err == nil {
+		t.Errorf("fetched from a server that is gone:\n%s", out)
+	}
+	if out, err := inside(check, "--config", "/demo/sick.yaml"); err == nil || !strings.Contains(out, "no success yet") {
+		t.Errorf("the health check finds nothing: %v\n%s", err, out)
+	}
+	zone := regexp.MustCompile(`(?m)^schedule: .*$`).ReplaceAll(text, []byte(`schedule: "TZ=Asia/Almaty 0 6 * * *"`))
+	if err := os.WriteFile(filepath.Join(image, "demo/zone.yaml"), zone, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := inside(entry, "--config", "/demo/zone.yaml", "check"); err != nil || !strings.Contains(out, "Asia/Almaty") {
+		t.Errorf("a time zone: %v\n%s", err, out)
+	}
+}
