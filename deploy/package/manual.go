@@ -113,8 +113,8 @@ func isKeys(b block) bool {
 var explained = regexp.MustCompile(`(?s)^(\*\*[a-z_0-9]+\*\*(?:,\s\*\*[a-z_0-9]+\*\*)*):\s(.*)$`)
 
 // keys sets the table of keys that blocks begin with, each key with what the
-// list below says of it, and what stands between the two before them. It gives
-// the index of the last block that it has set.
+// list below says of it, and then what stands between the two. It gives the
+// index of the last block that it has set.
 func keys(p *roff.Page, blocks []block) (int, error) {
 	rows := blocks[0].rows[1:]
 	last := 0
@@ -124,9 +124,6 @@ func keys(p *roff.Page, blocks []block) (int, error) {
 			last, entries = i, blocks[i].items
 			break
 		}
-	}
-	for _, b := range blocks[1:max(last, 1)] {
-		set(p, b)
 	}
 	about, err := assigned(rows, entries)
 	if err != nil {
@@ -146,6 +143,9 @@ func keys(p *roff.Page, blocks []block) (int, error) {
 			})
 			setKeys(p, together, entries[n])
 		}
+	}
+	for _, b := range blocks[1:max(last, 1)] {
+		set(p, b)
 	}
 	return last, nil
 }
