@@ -28,21 +28,41 @@ func directive(t *testing.T, pattern string) []string {
 	return words
 }
 
-// In a folder with nothing but the program it does the whole job: no library, shell, time zone or temporary folder is
-// missing. The health check of the container works there, and finds out when nothing was fetched for too long.
-func TestNothingElseIsNeeded(t *testing.T) {
-	dir := built(t)
-	image := t.TempDir()
-	program, err := os.ReadFile(filepath.Join(dir, "popfetchd"))
-	if err == nil {
-		err = os.WriteFile(filepath.Join(image, "popfetchd"), program, 0o755)
-	}
+// imageOf is a folder with what the container holds, made by the commands of the Containerfile.
+func imageOf(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../deploy/container/Containerfile")
 	if err != nil {
 		t.Fatal(err)
 	}
+	run := regexp.MustCompile(`(?m)^RUN (mkdir (?:.*\\\n)*.*)$`).FindSubmatch(text)
+	if run == nil {
+		t.Fatal("the Containerfile makes no image")
+	}
+	// Whoever comes by another user's number must get through to it.
+	image := filepath.Join(filepath.Dir(built(t)), "image")
+	if err := os.Chmod(filepath.Dir(image), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("sh", "-c", strings.ReplaceAll(string(run[1]), "/image", image))
+	if os.Geteuid() != 0 {
+		needed(t, "fakeroot", "fakeroot")
+		c = exec.Command("fakeroot", c.Args...)
+	}
+	c.Dir, c.Env = built(t), surroundings()
+	if err := told(c); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// In a folder with nothing but the program it does the whole job: no library, shell, time zone or temporary folder is
+// missing. The health check of the container works there, and finds out when nothing was fetched for too long.
+func TestNothingElseIsNeeded(t *testing.T) {
+	image := imageOf(t)
 	inside := func(command []string, more ...string) (string, error) {
 		args := append([]string{image}, append(command, more...)...)
-		c := exec.Command("chroot", args...)
+		c := exec.Command("chroot", append([]string{"--userspec=65532:65532"}, args...)...)
 		if os.Geteuid() != 0 {
 			c = exec.Command("unshare", append([]string{"--map-root-user", "chroot"}, args...)...)
 		}
@@ -50,16 +70,22 @@ func TestNothingElseIsNeeded(t *testing.T) {
 		out, err := c.CombinedOutput()
 		return string(out), err
 	}
+	for _, file := range []string{"etc/ssl/certs/ca-certificates.crt", "copyright"} {
+		if info, err := os.Stat(filepath.Join(image, file)); err != nil || info.Size() < 10_000 {
+			t.Errorf("%s: %v, %v", file, info, err)
+		}
+	}
+	const place = "/var/lib/popfetchd/demo"
 	entry := directive(t, "ENTRYPOINT")
 	check := directive(t, "HEALTHCHECK .* CMD")
-	if out, err := inside(entry, "demo", "/demo"); err != nil {
+	if out, err := inside(entry, "demo", place); err != nil {
 		t.Fatalf("demo: %v\n%s", err, out)
 	}
-	if out, err := inside(check, "--config", "/demo/popfetchd.yaml"); err != nil || out != "" {
+	if out, err := inside(check, "--config", place+"/popfetchd.yaml"); err != nil || out != "" {
 		t.Errorf("the health check: %v\n%s", err, out)
 	}
 	// The demo's server is gone: an account of it that never had a success fails its first run.
-	text, err := os.ReadFile(filepath.Join(image, "demo/popfetchd.yaml"))
+	text, err := os.ReadFile(filepath.Join(image, place, "popfetchd.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,20 +93,20 @@ func TestNothingElseIsNeeded(t *testing.T) {
 	if string(sick) == string(text) {
 		t.Fatalf("no accounts to rename in\n%s", text)
 	}
-	if err := os.WriteFile(filepath.Join(image, "demo/sick.yaml"), sick, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(image, place, "sick.yaml"), sick, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := inside(entry, "--config", "/demo/sick.yaml", "--once"); err == nil {
+	if out, err := inside(entry, "--config", place+"/sick.yaml", "--once"); err == nil {
 		t.Errorf("fetched from a server that is gone:\n%s", out)
 	}
-	if out, err := inside(check, "--config", "/demo/sick.yaml"); err == nil || !strings.Contains(out, "no success yet") {
+	if out, err := inside(check, "--config", place+"/sick.yaml"); err == nil || !strings.Contains(out, "no success yet") {
 		t.Errorf("the health check finds nothing: %v\n%s", err, out)
 	}
 	zone := regexp.MustCompile(`(?m)^schedule: .*$`).ReplaceAll(text, []byte(`schedule: "TZ=Asia/Almaty 0 6 * * *"`))
-	if err := os.WriteFile(filepath.Join(image, "demo/zone.yaml"), zone, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(image, place, "zone.yaml"), zone, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := inside(entry, "--config", "/demo/zone.yaml", "check"); err != nil || !strings.Contains(out, "Asia/Almaty") {
+	if out, err := inside(entry, "--config", place+"/zone.yaml", "check"); err != nil || !strings.Contains(out, "Asia/Almaty") {
 		t.Errorf("a time zone: %v\n%s", err, out)
 	}
 }
