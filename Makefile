@@ -19,7 +19,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 MANUAL  := dist/man
 
-.PHONY: build program demo test faults check fuzz bench deb install clean help
+.PHONY: build program demo test faults longrun check fuzz bench deb install clean help
 
 build: program ## the program, static, and its manual pages
 	@mkdir -p $(MANUAL)
@@ -39,6 +39,9 @@ test: ## all tests: unit, property, fuzz seeds, command line, real Dovecot, kill
 faults: ## every fault, forced: crashes at each step, power cuts, disks, lines, servers
 	@test/setup.sh
 	$(GO) test -timeout 6h ./test/faults -full -v
+
+longrun: ## 500 accounts: three simulated weeks, 10,000 real runs, memory
+	$(GO) test -timeout 1h -run 'Weeks|Memory|ManyRuns|Log' ./internal/daemon ./test/longrun -full -v
 
 check: ## gofmt, vet, staticcheck, go.mod
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
