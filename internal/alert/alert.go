@@ -46,7 +46,7 @@ type Alerter struct {
 	outcomes map[string]outcome   // of runs since the last look, by account
 	success  map[string]time.Time // accounts' last ones
 	latest   map[string]time.Time // accounts' last beginning or end of a run
-	open     map[string]bool      // accounts with incidents, as of the last look
+	open     map[string]bool      // accounts with incidents, as of the last look; nil before the first
 	found    []finding            // since the last look, beside runs
 
 	work   sync.Mutex // one look at a time
@@ -73,7 +73,7 @@ type outcome struct {
 func New(c *config.Config, books *ledger.Ledger, log *slog.Logger) *Alerter {
 	a := &Alerter{Now: time.Now, books: books, stateDir: c.StateDir, log: log, client: newClient(),
 		poked: make(chan struct{}, 1), knocks: make(chan struct{}, 1), first: true,
-		outcomes: map[string]outcome{}, success: map[string]time.Time{}, open: map[string]bool{}, latest: map[string]time.Time{}}
+		outcomes: map[string]outcome{}, success: map[string]time.Time{}, latest: map[string]time.Time{}}
 	a.began = a.now()
 	a.Configure(c)
 	return a
@@ -147,7 +147,7 @@ func (a *Alerter) Ended(account config.Account, r fetch.Report) {
 	}
 	_, waiting := a.outcomes[account.Name]
 	lost := r.Failed+r.Skipped-r.Left > 0
-	if judge(r.Err) != "" || a.open[account.Name] || lost || waiting {
+	if judge(r.Err) != "" || a.open == nil || a.open[account.Name] || lost || waiting {
 		a.outcomes[account.Name] = outcome{r, now}
 		a.poke()
 	}
