@@ -21,7 +21,7 @@ import (
 	"github.com/popfetchd/popfetchd/internal/fetch"
 )
 
-// listen opens the socket in a state folder, and serves a daemon that has no account and does nothing.
+// listen opens the socket in a state folder, and serves a daemon that has no account, and whose file is never read.
 func listen(t *testing.T, folder string) (end func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -29,8 +29,14 @@ func listen(t *testing.T, folder string) (end func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	log := slog.New(slog.DiscardHandler)
+	d := &daemon.Daemon{Log: log, Reload: func() (*config.Config, error) {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}}
 	var serving sync.WaitGroup
-	serving.Go(func() { Serve(ctx, l, &daemon.Daemon{}, slog.New(slog.DiscardHandler)) })
+	serving.Go(func() { Serve(ctx, l, d, log) })
+	serving.Go(func() { d.Run(ctx, &config.Config{Parallel: 1}, nil, nil) })
 	return func() {
 		cancel()
 		serving.Wait()

@@ -163,6 +163,25 @@ func TestFetch(t *testing.T) {
 	stop()
 }
 
+// Who asks before the daemon has begun is served as soon as it has.
+func TestFetchBeforeTheBeginning(t *testing.T) {
+	h := newHouse(t, "joe")
+	d := h.daemon()
+	followed, ended := make(chan error), 0
+	go func() {
+		followed <- d.Fetch(t.Context(), nil, daemon.Follower{
+			Accounts: func([]config.Account) {},
+			Progress: func(string, fetch.Progress) {},
+			Ended:    func(string, fetch.Report) { ended++ },
+		})
+	}()
+	stop := h.run(d, h.config("", "joe"))
+	if err := <-followed; err != nil || ended != 1 {
+		t.Errorf("%d runs, %v", ended, err)
+	}
+	stop()
+}
+
 // Who waits for an account that leaves the configuration meanwhile is told so, and who waits for the end of the daemon as well.
 func TestFetchOfAnAccountThatLeaves(t *testing.T) {
 	h := newHouse(t, "joe", "ann")
