@@ -35,6 +35,7 @@ type Alerter struct {
 	log      *slog.Logger
 	client   *http.Client
 	began    time.Time     // when this process began to look, or woke up
+	gather   time.Duration // how long to wait for more before telling
 	poked    chan struct{} // there is something to look at
 	knocks   chan struct{} // there are pings to send
 
@@ -72,7 +73,7 @@ type outcome struct {
 // Broken.
 func New(c *config.Config, books *ledger.Ledger, log *slog.Logger) *Alerter {
 	a := &Alerter{Now: time.Now, books: books, stateDir: c.StateDir, log: log, client: newClient(),
-		poked: make(chan struct{}, 1), knocks: make(chan struct{}, 1), first: true,
+		poked: make(chan struct{}, 1), knocks: make(chan struct{}, 1), first: true, gather: gatherFor,
 		outcomes: map[string]outcome{}, success: map[string]time.Time{}, latest: map[string]time.Time{}}
 	a.began = a.now()
 	a.Configure(c)
@@ -197,7 +198,7 @@ func (a *Alerter) Run(ctx context.Context) {
 	for next := time.Duration(0); a.wait(ctx, next); {
 		a.readSettings(ctx)
 		news := a.look(ctx, false)
-		if news && a.rest(ctx, gatherFor) {
+		if news && a.rest(ctx, a.gather) {
 			news = a.look(ctx, true)
 		}
 		next = lookEvery
