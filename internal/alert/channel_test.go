@@ -214,6 +214,11 @@ func TestRun(t *testing.T) {
 	var got []posted
 	fails := 0
 	for deadline := time.Now().Add(time.Minute); len(got) == 0 || fails < 2; {
+		select {
+		case <-h.arrived:
+		case <-time.After(time.Until(deadline)):
+			t.Fatalf("told %v, and %d pings of failure", got, fails)
+		}
 		for _, r := range h.take() {
 			if strings.HasPrefix(r.path, "POST /ping/fail") {
 				fails++
@@ -224,11 +229,6 @@ func TestRun(t *testing.T) {
 				t.Fatal(err)
 			}
 			got = append(got, p)
-		}
-		select {
-		case <-h.arrived:
-		case <-time.After(time.Until(deadline)):
-			t.Fatalf("told %v, and %d pings of failure", got, fails)
 		}
 	}
 	if len(got) != 1 || got[0].Subject != "joe, ann: the server's certificate expired" {
