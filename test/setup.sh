@@ -16,6 +16,7 @@ needed() {
 		strace         /usr/bin/strace        shows the order of system calls
 		python3        /usr/bin/python3       its mailbox module opens Maildir and mbox
 		mutt           /usr/bin/mutt          flags and deletes what popfetchd stored
+		exim4-daemon-light /usr/sbin/exim4    takes the mail that alerts send
 		chromium       /usr/bin/chromium      walks through the consent page of a sign-in
 		debootstrap    /usr/sbin/debootstrap  makes the Debian in which the units are tested
 		systemd-container /usr/bin/systemd-nspawn boots it
