@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -155,6 +156,39 @@ func TestWeeksOfManyAccounts(t *testing.T) {
 	if len(h.twice) > 0 {
 		t.Errorf("accounts ran beside themselves: %q", h.twice)
 	}
+}
+
+// An outage of most of a day is one line when it begins and one when it ends, however often it was tried meanwhile.
+func TestOutageIsToldOnce(t *testing.T) {
+	h := newHouse(t, "joe")
+	c := h.config("schedule: \"@every 15m\"\n", "joe")
+	synctest.Test(t, func(t *testing.T) {
+		log := entries{arrived: make(chan entry, 10_000)}
+		d := &daemon.Daemon{
+			Fetcher: &fetch.Fetcher{Ledger: h.ledger, StateDir: h.folder, Log: slog.New(slog.DiscardHandler), Now: time.Now},
+			Log:     slog.New(log),
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var ended sync.WaitGroup
+		ended.Go(func() { d.Run(ctx, c, nil, nil) })
+		for _, busy := range []popsim.Fault{nil, popsim.On("AUTH", 0, popsim.Refuse("[SYS/TEMP] busy")), nil} {
+			h.server.SetFault(busy)
+			<-time.After(20 * time.Hour)
+		}
+		cancel()
+		ended.Wait()
+		close(log.arrived)
+		var told []string
+		tried := 0
+		for e := range log.arrived {
+			if tried++; e.level >= slog.LevelInfo {
+				told = append(told, e.text)
+			}
+		}
+		if want := []string{"run failed", "run succeeded again"}; !slices.Equal(told, want) || tried < 150 {
+			t.Errorf("%d runs were told as %q, want %q", tried, told, want)
+		}
+	})
 }
 
 // live runs the daemon until a time and returns when each account ran, and how many lines about runs were to be seen.

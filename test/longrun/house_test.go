@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,12 +116,20 @@ func (h *house) configure() {
 	ca := filepath.Join(h.dir, "ca.pem")
 	h.must(os.WriteFile(ca, h.server.CACertificate(), 0o600))
 	h.must(os.WriteFile(filepath.Join(h.dir, "password"), []byte(program.Password), 0o600))
-	text := fmt.Sprintf("state_dir: %s/state\nlisten: unix:%[1]s/web.sock\nschedule: \"@yearly\"\nparallel: 8\naccounts:\n", h.dir)
+	text := fmt.Sprintf("state_dir: %s/state\nlisten: unix:%[1]s/web.sock\nschedule: \"@yearly\"\nparallel: 8\nalerts: {ping: \"%s/{account}\", mailbox: %s}\naccounts:\n",
+		h.dir, h.pinged(), h.name(0))
 	for i := range h.accounts {
 		text += fmt.Sprintf("  - {name: %s, host: 127.0.0.1, port: %d, ca_file: %s, username: %[1]s, password_file: %[4]s/password, maildir: %[4]s/mail/%[1]s}\n",
 			h.name(i), h.server.Addr().(*net.TCPAddr).Port, ca, h.dir)
 	}
 	h.must(os.WriteFile(h.config(), []byte(text), 0o600))
+}
+
+// pinged starts a service that notices when nothing comes, and returns its address.
+func (h *house) pinged() string {
+	service := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	h.Cleanup(service.Close)
+	return service.URL
 }
 
 func (h *house) config() string { return filepath.Join(h.dir, "popfetchd.yaml") }

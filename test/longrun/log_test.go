@@ -20,6 +20,8 @@ func TestLog(t *testing.T) {
 	h.befall(map[string]popsim.Action{"LOGIN account002": popsim.Refuse("[SYS/TEMP] busy")})
 	h.fetch()
 	h.expect("a failure", "ERROR run failed account002")
+	h.fetch()
+	h.expect("the same one, when somebody asked", "ERROR run failed account002")
 	h.befall(nil)
 	h.fetch()
 	h.expect("the end of a failure", "INFO run succeeded again account002")
