@@ -55,7 +55,9 @@ func (r *run) receivePortion(ctx context.Context, session *pop3.Session, drop *m
 		index := portion[next]
 		next++
 		r.asked++
-		r.doing = fmt.Sprintf("receiving message %d of %d", r.asked, r.wanted)
+		if verdicts.stop == nil {
+			r.doing = fmt.Sprintf("receiving message %d of %d", r.asked, r.wanted)
+		}
 		err := message.Err
 		if err == nil {
 			err = r.take(ctx, session, drop, index, &incoming{run: r, message: message}, d)
