@@ -16,10 +16,11 @@ import (
 )
 
 // maxSessions bounds a run, should a server give a reason for one more session each time, and maxBarren one whose sessions
-// bring nothing.
+// bring nothing. Sessions that bring worthwhile messages each are not counted, where a server lists a part of its mail only.
 const (
 	maxSessions = 20
 	maxBarren   = 3
+	worthwhile  = 10
 )
 
 // run is one run of one account.
@@ -102,9 +103,9 @@ func (r *run) visits(ctx context.Context) error {
 		case err != nil && r.quits > 0 && wantsDelay(err):
 			r.log.Info("the server wants some time between two logins: the rest comes with the next run", "reply", err.Error())
 			return nil
-		case err != nil || !again:
+		case err != nil || !again || r.limited():
 			return err
-		case n >= maxSessions && !r.windowed() && !r.outOfTime:
+		case n >= maxSessions && !r.outOfTime && !(r.windowed() && r.report.Stored+r.window.again >= n*worthwhile):
 			return cmp.Or(r.settleUp(), fmt.Errorf("gave up after %d sessions with messages left", n))
 		}
 	}
@@ -190,7 +191,7 @@ func (r *run) visit(ctx context.Context) (again bool, err error) {
 	}
 	ended, err := r.finish(ctx, session, drop, stored)
 	if err != nil || !ended {
-		return len(later) > 0 || r.windowed() && len(stored) > 0, err
+		return len(later) > 0 || r.windowed() && len(stored) > 0, cmp.Or(err, r.noteBroken(len(known)))
 	}
 	return r.goesOn(drop, stored, taken) || len(later) > 0, nil
 }

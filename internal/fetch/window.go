@@ -40,6 +40,7 @@ const (
 type window struct {
 	taken    map[ledger.Key]bool // retrieved, here or for nothing, in sessions that ended well
 	stuck    bool                // the server lists them again all the same
+	again    int                 // messages that were retrieved for nothing
 	vanished []ledger.Key        // asked for in a session that broke, never stored, and not listed any more
 }
 
@@ -144,6 +145,7 @@ func (r *run) takePortion(ctx context.Context, session *pop3.Session, drop *mail
 		case ctx.Err() != nil:
 			return nil, received, context.Cause(ctx)
 		case problem == nil:
+			r.window.again++
 			taken = append(taken, index)
 		case !errors.As(problem, &reply):
 			return nil, received, problem
@@ -173,7 +175,7 @@ func (r *run) goesOn(drop *maildrop, stored, taken []int) bool {
 			}
 		}
 	}
-	return progress > 0 && !r.limited() && (r.outOfTime || r.windowed() && !r.window.stuck)
+	return progress > 0 && (r.outOfTime || r.windowed() && !r.window.stuck)
 }
 
 // arrived notes, once a session has ended well, that nothing of it is under way any more.
