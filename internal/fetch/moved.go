@@ -100,9 +100,9 @@ func (r *run) matchHeaders(ctx context.Context, session *pop3.Session, drop *mai
 }
 
 // matchStrays recognises what repair found in an mbox, so that it need not be fetched to be compared. A Maildir's files
-// are known by their names, see adopt.
+// are known by their names, see adopt. Gmail may count what was looked at as fetched, and hide it though it was not.
 func (r *run) matchStrays(ctx context.Context, session *pop3.Session, drop *maildrop) error {
-	if r.account.Policy != config.Keep {
+	if r.account.Policy != config.Keep || rulesOf(r.account).window {
 		return nil // a header does not vouch for a body, see followMove
 	}
 	strays, err := r.Ledger.Strays(r.account.Name)
