@@ -85,11 +85,10 @@ func (r *run) do(ctx context.Context) error {
 	if held, err := r.held(ctx); held || err != nil {
 		return err
 	}
-	if err := r.visits(ctx); err != nil {
-		return r.advise(err)
-	}
-	if err := r.rescue(ctx); err != nil {
-		return r.advise(err)
+	for _, step := range []func(context.Context) error{r.rescueEarly, r.visits, r.rescue} {
+		if err := step(ctx); err != nil {
+			return r.advise(err)
+		}
 	}
 	return r.settleUp()
 }

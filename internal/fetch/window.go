@@ -32,6 +32,7 @@ const sessionTime = 20 * time.Minute
 const (
 	notPopped     = "not popped"     // retrieving mail once more did not take it out of the listing
 	recentRefused = "recent mode"    // it was refused
+	rescueFirst   = "rescue first"   // it was refused so soon after another login
 	sessionBroke  = "session broken" // in the middle: nothing that it had retrieved counts on the server
 	noteCounts    = 24 * time.Hour   // then it is worth another try
 )
@@ -224,6 +225,10 @@ func (r *run) rescue(ctx context.Context) error {
 	defer func() { r.account = account }()
 	r.account.Recent, r.account.Policy, r.account.DeleteAfter = true, config.Keep, 0
 	session, err := r.connect(ctx)
+	if wantsDelay(err) && r.quits > 0 {
+		r.log.Info("the server wants some time between two logins: mail that was under way when a session broke is sought by the next run", "messages", len(r.window.vanished))
+		return r.Ledger.SetNote(account.Name, rescueFirst, r.began)
+	}
 	if reply := (*pop3.ReplyError)(nil); errors.As(err, &reply) && !r.overQuota(reply) {
 		r.log.Warn("mail that was under way when a session broke is not listed any more, and recent mode was refused: tried again in a day", "messages", len(r.window.vanished), "reply", reply.Error())
 		return r.Ledger.SetNote(account.Name, recentRefused, r.began)
@@ -232,7 +237,26 @@ func (r *run) rescue(ctx context.Context) error {
 		return err
 	}
 	defer session.Close()
-	return r.rescueFrom(ctx, session)
+	if err := r.rescueFrom(ctx, session); err != nil {
+		return err
+	}
+	r.window.vanished = nil
+	return r.Ledger.SetNote(account.Name, rescueFirst, time.Time{})
+}
+
+// rescueEarly does so before any other session, where there was no time for it after them: for all that may have vanished.
+func (r *run) rescueEarly(ctx context.Context) error {
+	if !r.windowed() {
+		return nil
+	}
+	early, err := r.noted(rescueFirst)
+	if !early || err != nil {
+		return err
+	}
+	if r.window.vanished, err = r.Ledger.Underway(r.account.Name); err != nil {
+		return err
+	}
+	return r.rescue(ctx)
 }
 
 // rescueFrom is the session of rescue.
