@@ -181,7 +181,7 @@ func (r *run) visit(ctx context.Context) (again bool, err error) {
 	}
 	if stop := (*interruption)(nil); errors.As(err, &stop) {
 		doing := r.doing
-		_, problem := r.finish(ctx, session, drop, stored)
+		_, problem := r.quit(session, drop, stored, nil) // no DELE: it would be refused like the rest, and what was stored is taken without
 		r.doing = doing
 		return false, cmp.Or(err, problem)
 	}
