@@ -109,6 +109,9 @@ func (r *run) addByRow(drop *maildrop, c copies) error {
 	if err != nil || (!moved && len(drop.unnamed) == 0) {
 		return err
 	}
+	if moved && r.windowed() {
+		r.damage = errNewUIDs
+	}
 	listed := make(map[ledger.Key]bool, len(drop.keys))
 	for _, key := range drop.keys {
 		listed[key] = true

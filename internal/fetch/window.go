@@ -42,6 +42,7 @@ type window struct {
 	taken    map[ledger.Key]bool // retrieved, here or for nothing, in sessions that ended well
 	stuck    bool                // the server lists them again all the same
 	again    int                 // messages that were retrieved for nothing
+	listed   []ledger.Key        // by the session before
 	vanished []ledger.Key        // asked for in a session that broke, never stored, and not listed any more
 }
 
@@ -165,7 +166,10 @@ func (e *interruption) Unwrap() error { return e.error }
 
 // goesOn notes what a session that ended well has taken out of the window, and says whether another session may find more.
 func (r *run) goesOn(drop *maildrop, stored, taken []int) bool {
-	progress := len(stored) + len(taken) + len(drop.matched)
+	progress := len(stored) + len(taken)
+	if r.damage != errNewUIDs {
+		progress += len(drop.matched)
+	}
 	if r.windowed() {
 		if r.window.taken == nil {
 			r.window.taken = map[ledger.Key]bool{}
