@@ -43,6 +43,7 @@ type window struct {
 	stuck    bool                // the server lists them again all the same
 	again    int                 // messages that were retrieved for nothing
 	listed   []ledger.Key        // by the session before
+	moved    bool                // these seem to have other UIDs by now
 	vanished []ledger.Key        // asked for in a session that broke, never stored, and not listed any more
 }
 
