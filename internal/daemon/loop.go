@@ -36,7 +36,7 @@ func (l *loop) run(ctx context.Context) {
 	if err != nil {
 		l.log.Error("reading the ledger", "error", err)
 	}
-	pace := newPace(l.account.Schedule.Next, summary.ConsecutiveFailures)
+	pace := newPace(l.account.Schedule.Next, l.account.Preset().MinInterval, summary.ConsecutiveFailures)
 	due := pace.first(summary.LastAttempt, l.now())
 	for l.waitUntil(ctx, due) && l.gate.enter(ctx, l.retired) {
 		report, ran := l.fetch(ctx)
@@ -44,7 +44,7 @@ func (l *loop) run(ctx context.Context) {
 			return // told to stop: whatever the run says, it is no failure
 		}
 		recovered := pace.failures > 0 && report.Err == nil && !report.Held
-		due = pace.after(outcome{fetch.KindOf(report.Err), report.Held, report.NotBefore}, l.now())
+		due = pace.after(outcome{fetch.KindOf(report.Err), report.Held, report.NotBefore, report.Sessions > 0}, l.now())
 		l.tell(report, recovered, due)
 	}
 }
@@ -123,10 +123,10 @@ func (l *loop) tell(r fetch.Report, recovered bool, next time.Time) {
 	switch {
 	case r.Held:
 		l.log.Debug("not logged in to yet", "not_before", r.NotBefore.Format(time.DateTime))
-	case r.Left > 0:
-		l.log.Info("run done, the daily limit is reached", append(attributes, "left", r.Left, "goes_on", r.LimitedUntil.Format(time.DateTime))...)
 	case r.Err != nil:
 		l.log.Error("run failed", append(attributes, "error", r.Err)...)
+	case r.Left > 0:
+		l.log.Info("run done, the daily limit is reached", append(attributes, "left", r.Left, "goes_on", r.LimitedUntil.Format(time.DateTime))...)
 	case recovered:
 		l.log.Info("run succeeded again", attributes...)
 	case r.New > 0 || r.Deleted > 0:
