@@ -256,3 +256,21 @@ func TestWindowWithoutAUID(t *testing.T) {
 	w.run()
 	w.holds(all...)
 }
+
+// WEB.DE takes a second login within a quarter of an hour for a wrong password: a run has one.
+func TestOneLogin(t *testing.T) {
+	w := newWorld(t, popsim.Config{Pipelining: true}, "provider: web.de")
+	w.deliverN(5)
+	all := w.account.Messages()
+	w.server.SetFault(popsim.InSession(1, w.onUID("RETR", "2", popsim.HangUpInBody(5))))
+	if r := w.fail(fetch.Temporary, fetch.Report{Listed: 5, New: 5, Stored: 2, Failed: 3}); r.Sessions != 1 {
+		t.Errorf("%d sessions", r.Sessions)
+	}
+	for range 2 { // the message over which the line broke comes in a session of its own
+		w.pass(20 * time.Minute)
+		if r := w.run(); r.Err != nil || r.Sessions != 1 {
+			t.Errorf("%d sessions: %v", r.Sessions, r.Err)
+		}
+	}
+	w.holds(all...)
+}

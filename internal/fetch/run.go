@@ -104,6 +104,9 @@ func (r *run) visits(ctx context.Context) error {
 			return nil
 		case err != nil || !again || r.limited():
 			return err
+		case r.oneLogin():
+			r.log.Info("the server wants some time between two logins: the rest comes with the next run")
+			return nil
 		case n >= maxSessions && !r.outOfTime && !(r.windowed() && r.report.Stored+r.window.again >= n*worthwhile):
 			return cmp.Or(r.settleUp(), fmt.Errorf("gave up after %d sessions with messages left", n))
 		}
@@ -114,6 +117,13 @@ func (r *run) visits(ctx context.Context) error {
 func wantsDelay(err error) bool {
 	reply := (*pop3.ReplyError)(nil)
 	return errors.As(err, &reply) && reply.Code == "LOGIN-DELAY"
+}
+
+// oneLogin says that the provider lets nobody in so soon after the last time, and says no more than that the password is wrong.
+// Gmail wants time too, and says so if it means it; it would take forever to come by its mail one window at a time.
+func (r *run) oneLogin() bool {
+	preset := r.account.Preset()
+	return preset.MinInterval > 0 && !preset.Windowed
 }
 
 // settleUp says what went wrong in a run that came to its end all the same.
