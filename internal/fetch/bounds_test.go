@@ -274,3 +274,38 @@ func TestOneLogin(t *testing.T) {
 	}
 	w.holds(all...)
 }
+
+// What was never stored is not taken out of Gmail's window, whatever the file said of it before.
+func TestBaselineStaysInTheWindow(t *testing.T) {
+	w := newGmail(t, popsim.GmailBox{Disposition: popsim.Trash}, popsim.Config{}, "recent: true", "access: from-now-on")
+	all := w.receive(260)
+	w.succeed(fetch.Report{Listed: 260})
+	w.set("recent", "")
+	w.set("access", "all-mail")
+	w.run()
+	w.run()
+	w.sentTimes(all, 0)
+	if c := w.account.Counts(); c.Trash > 0 || c.Popped > 0 {
+		t.Errorf("%+v", c)
+	}
+	if !strings.Contains(w.log.String(), "the window is full") {
+		t.Error("the log does not tell")
+	}
+}
+
+// A message that is too large by now is not what a full window of stored mail fails at.
+func TestFullWindowWithALargeMessage(t *testing.T) {
+	w := newGmail(t, popsim.GmailBox{}, popsim.Config{}, "max_message_size: 20KB")
+	all := w.receiveLarge(1)
+	w.pass(300 * time.Hour)
+	all = append(all, w.receive(260)...)
+	w.run()
+	w.set("max_message_size", "5KB")
+	w.account.SaveSettings(popsim.AllMail, "")
+	w.pass(time.Hour)
+	fresh := w.receive(1)
+	if r := w.run(); r.Err != nil || r.Stored != 1 {
+		t.Errorf("%+v", r)
+	}
+	w.holds(append(all, fresh...)...)
+}

@@ -60,15 +60,19 @@ func (r *run) lookBehind(drop *maildrop) (again []int, err error) {
 	if err := r.seekVanished(drop); err != nil {
 		return nil, err
 	}
+	left := len(drop.plan.tooLarge) + len(drop.plan.setAside)
 	for index, state := range drop.states {
-		if state.Known {
+		r.window.stuck = r.window.stuck || r.window.taken[drop.keys[index]]
+		switch large := r.account.MaxMessageSize > 0 && drop.keys[index].ListedSize > r.account.MaxMessageSize; {
+		case state.Stored && !large:
 			again = append(again, index)
-			r.window.stuck = r.window.stuck || r.window.taken[drop.keys[index]]
+		case state.Known: // had before the account began, and not here: what is taken, Gmail may throw away
+			left++
 		}
 	}
-	if left := len(drop.plan.tooLarge) + len(drop.plan.setAside); left == len(drop.keys) && left >= fullWindow {
-		r.log.Warn("the window is full of messages that are too large or were set aside: nobody sees what lies behind them until max_message_size is raised, "+
-			"popfetchd retry takes them up again, or they are moved to the trash", "messages", left)
+	if left == len(drop.keys) && left >= fullWindow {
+		r.log.Warn("the window is full of messages that are too large, were set aside, or were there before an account with access: from-now-on began: "+
+			"nobody sees what lies behind them until max_message_size is raised, popfetchd retry takes them up again, or they are moved to the trash", "messages", left)
 	}
 	if r.window.stuck {
 		return nil, r.giveUpPopping()
