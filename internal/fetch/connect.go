@@ -90,8 +90,12 @@ func (r *run) connect(ctx context.Context) (*pop3.Session, error) {
 	return session, nil
 }
 
-// outOfStep is the ledger's note that answers did not fit the questions.
-const outOfStep = "out of step"
+// outOfStep is the ledger's note that answers did not fit the questions, and stepCounts how long it counts. Who fetches once
+// a day, where only one login is possible, loses a day when it ends.
+const (
+	outOfStep  = "out of step"
+	stepCounts = 30 * 24 * time.Hour
+)
 
 // recallStep lets a run ask one question at a time from the beginning, where one did not get along otherwise lately. The
 // reason may be one that lasts, such as sizes that are always listed wrong: and where Gmail wants time between two logins, or
@@ -100,12 +104,16 @@ func (r *run) recallStep() error {
 	if r.Ledger == nil {
 		return nil
 	}
-	in, err := r.noted(outOfStep)
-	if r.plain && !in && err == nil {
+	at, err := r.Ledger.Note(r.account.Name, outOfStep)
+	if err != nil {
+		return err
+	}
+	noted := !at.IsZero() && r.began.Sub(at).Abs() < stepCounts
+	if r.plain && !noted {
 		return r.Ledger.SetNote(r.account.Name, outOfStep, r.began)
 	}
-	r.plain = in
-	return err
+	r.plain = noted
+	return nil
 }
 
 // credentials gets what to log in with.

@@ -29,10 +29,10 @@ func TestSizesWithBareLFs(t *testing.T) {
 func TestWrongSizesAreRemembered(t *testing.T) {
 	for _, knobs := range []popsim.Knobs{{EnforceLoginDelay: true}, {PopOnRETR: true}} {
 		w := newGmail(t, popsim.GmailBox{Window: 100, Knobs: knobs}, popsim.Config{Pipelining: true, ListedSize: popsim.WrongBy(1)})
-		all := w.receive(240)
+		all := w.receive(240) // of ten days: recent mode has them, too
 		for range 5 {
 			w.run()
-			w.pass(15 * time.Minute)
+			w.pass(25 * time.Hour)
 		}
 		w.holds(all...)
 		if broken := w.account.Sessions() - w.account.Quits(); broken != 1 {
