@@ -309,3 +309,27 @@ func TestFullWindowWithALargeMessage(t *testing.T) {
 	}
 	w.holds(append(all, fresh...)...)
 }
+
+// Over its limits a server may hang up as well, also while stored mail is taken once more: it is left alone for the hour.
+func TestOverQuotaWhileTakingAgain(t *testing.T) {
+	w := newGmail(t, popsim.GmailBox{}, popsim.Config{Pipelining: true})
+	all := w.receive(260)
+	w.run()
+	w.account.SaveSettings(popsim.AllMail, "")
+	w.server.SetFault(func(r popsim.Request) popsim.Action {
+		switch {
+		case r.Command == "RETR" && r.Nth == 20:
+			return popsim.Refuse(popsim.Exceeded)
+		case r.Command == "RETR" && r.Nth == 21:
+			return popsim.HangUp()
+		}
+		return popsim.Action{}
+	})
+	if r := w.run(); fetch.KindOf(r.Err) != fetch.Temporary || !strings.Contains(r.Err.Error(), "exceeded") || r.NotBefore.Sub(w.clock()) < time.Hour {
+		t.Errorf("%+v", r)
+	}
+	w.mend()
+	w.waits(fetch.Temporary)
+	w.run()
+	w.holds(all...)
+}

@@ -141,7 +141,7 @@ func (r *run) takeAgain(ctx context.Context, session *pop3.Session, drop *maildr
 
 // takePortion retrieves some of them and returns which came, and their octets.
 func (r *run) takePortion(ctx context.Context, session *pop3.Session, drop *maildrop, portion []int) (taken []int, received int64, err error) {
-	next := 0
+	next, stop := 0, (*interruption)(nil)
 	for message := range session.Retrieve(drop.numbers(portion)) {
 		index := portion[next]
 		next++
@@ -154,14 +154,21 @@ func (r *run) takePortion(ctx context.Context, session *pop3.Session, drop *mail
 		case problem == nil:
 			r.window.again++
 			taken = append(taken, index)
-		case !errors.As(problem, &reply):
+		case errors.As(problem, &reply):
+			if stop == nil && r.forAll(reply) {
+				stop = &interruption{problem}
+			}
+		case stop != nil: // it hung up, as it had said
+			return nil, received, stop.error
+		default:
 			return nil, received, problem
-		case err == nil && r.forAll(reply):
-			err = &interruption{problem}
 		}
 		r.tell(Retrieving)
 	}
-	return taken, received, err
+	if stop != nil {
+		return taken, received, stop
+	}
+	return taken, received, nil
 }
 
 // interruption is a server that wants to hear no more for now, in a session that is sound: it ends well, and what came counts.
