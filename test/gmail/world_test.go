@@ -38,6 +38,7 @@ type setting struct {
 	oauth     bool          // a token rather than an app password
 	tokenLife time.Duration // 0: an hour
 	quota     int64         // of the server, in a day
+	wrongBy   int64         // what the sizes are too large, in all listings
 	keys      []string      // more of the file
 }
 
@@ -54,6 +55,9 @@ func (s setting) String() string {
 	if s.recent {
 		text += ", recent mode"
 	}
+	if s.wrongBy != 0 {
+		text += fmt.Sprintf(", sizes wrong by %d", s.wrongBy)
+	}
 	knobs := reflect.ValueOf(s.box.Knobs)
 	for i := range knobs.NumField() {
 		if f := knobs.Field(i); !f.IsZero() {
@@ -61,6 +65,14 @@ func (s setting) String() string {
 		}
 	}
 	return text
+}
+
+// listedSize is wrong, but nothing is nothing.
+func (s setting) listedSize(m popsim.Message) int64 {
+	if size := m.Octets(); size > 0 {
+		return max(1, size+s.wrongBy)
+	}
+	return 0
 }
 
 // world is a Gmail account and a program that fetches it.
@@ -94,6 +106,9 @@ func newWorld(t *testing.T, random *rand.Rand, s setting) *world {
 		w.deliver(m)
 	}
 	c := popsim.Config{Accounts: []*popsim.Account{w.account}, Pipelining: true, DailyOctets: s.quota, Watch: w.watch}
+	if s.wrongBy != 0 {
+		c.ListedSize = s.listedSize
+	}
 	if s.oauth {
 		w.startSignIn()
 		c.Token = w.signIn.Valid
@@ -235,6 +250,11 @@ func (w *world) note() {
 	}
 	for _, m := range offered {
 		w.offered[m.UID] = w.sums[m.UID]
+	}
+	for uid, content := range w.sums { // listed in the middle of a run
+		if w.account.Retrieved(uid) > 0 {
+			w.offered[uid] = content
+		}
 	}
 }
 
