@@ -17,6 +17,11 @@ needed() {
 		python3        /usr/bin/python3       its mailbox module opens Maildir and mbox
 		mutt           /usr/bin/mutt          flags and deletes what popfetchd stored
 		chromium       /usr/bin/chromium      walks through the consent page of a sign-in
+		debootstrap    /usr/sbin/debootstrap  makes the Debian in which the units are tested
+		systemd-container /usr/bin/systemd-nspawn boots it
+		lintian        /usr/bin/lintian       what Debian asks of a package
+		man-db         /usr/bin/man           sets the manual pages
+		git            /usr/bin/git           packages are built from a commit
 	END
 	[ "${1-}" = bench ] || return 0
 	cat <<-'END'

@@ -35,6 +35,7 @@ type Alerter struct {
 	log      *slog.Logger
 	client   *http.Client
 	began    time.Time     // when this process began to look, or woke up
+	gather   time.Duration // how long to wait for more before telling
 	poked    chan struct{} // there is something to look at
 	knocks   chan struct{} // there are pings to send
 
@@ -46,7 +47,7 @@ type Alerter struct {
 	outcomes map[string]outcome   // of runs since the last look, by account
 	success  map[string]time.Time // accounts' last ones
 	latest   map[string]time.Time // accounts' last beginning or end of a run
-	open     map[string]bool      // accounts with incidents, as of the last look
+	open     map[string]bool      // accounts with incidents, as of the last look; nil before the first
 	found    []finding            // since the last look, beside runs
 
 	work   sync.Mutex // one look at a time
@@ -72,8 +73,8 @@ type outcome struct {
 // Broken.
 func New(c *config.Config, books *ledger.Ledger, log *slog.Logger) *Alerter {
 	a := &Alerter{Now: time.Now, books: books, stateDir: c.StateDir, log: log, client: newClient(),
-		poked: make(chan struct{}, 1), knocks: make(chan struct{}, 1), first: true,
-		outcomes: map[string]outcome{}, success: map[string]time.Time{}, open: map[string]bool{}, latest: map[string]time.Time{}}
+		poked: make(chan struct{}, 1), knocks: make(chan struct{}, 1), first: true, gather: gatherFor,
+		outcomes: map[string]outcome{}, success: map[string]time.Time{}, latest: map[string]time.Time{}}
 	a.began = a.now()
 	a.Configure(c)
 	return a
@@ -147,7 +148,7 @@ func (a *Alerter) Ended(account config.Account, r fetch.Report) {
 	}
 	_, waiting := a.outcomes[account.Name]
 	lost := r.Failed+r.Skipped-r.Left > 0
-	if judge(r.Err) != "" || a.open[account.Name] || lost || waiting {
+	if judge(r.Err) != "" || a.open == nil || a.open[account.Name] || lost || waiting {
 		a.outcomes[account.Name] = outcome{r, now}
 		a.poke()
 	}
@@ -197,7 +198,7 @@ func (a *Alerter) Run(ctx context.Context) {
 	for next := time.Duration(0); a.wait(ctx, next); {
 		a.readSettings(ctx)
 		news := a.look(ctx, false)
-		if news && a.rest(ctx, gatherFor) {
+		if news && a.rest(ctx, a.gather) {
 			news = a.look(ctx, true)
 		}
 		next = lookEvery

@@ -129,7 +129,7 @@ func (e email) talk(ctx context.Context, client *smtp.Client, secure *tls.Config
 			return &loginError{said(ctx, address, "the login", err)}
 		}
 	}
-	if err := client.Mail(e.settings.From); err != nil {
+	if err := mailFrom(client, e.settings.From); err != nil {
 		return said(ctx, address, "the sender "+e.settings.From, err)
 	}
 	for _, to := range e.settings.To {
@@ -149,6 +149,19 @@ func (e email) talk(ctx context.Context, client *smtp.Client, secure *tls.Config
 	}
 	_ = client.Quit()
 	return nil
+}
+
+// mailFrom begins a message. The library's own would ask for SMTPUTF8 wherever it is offered, and a message that is marked so
+// comes back from servers further on that do not know it (RFC 6531 section 3.2); ours is ASCII.
+func mailFrom(client *smtp.Client, from string) error {
+	id, err := client.Text.Cmd("MAIL FROM:<%s>", from)
+	if err != nil {
+		return err
+	}
+	client.Text.StartResponse(id)
+	defer client.Text.EndResponse(id)
+	_, _, err = client.Text.ReadResponse(250)
+	return err
 }
 
 // loginError is a login that failed.

@@ -29,6 +29,7 @@ type hook struct {
 	mu       sync.Mutex
 	requests []request
 	status   int // to answer with
+	arrived  chan struct{}
 }
 
 type request struct {
@@ -38,7 +39,7 @@ type request struct {
 }
 
 func newHook(t *testing.T) *hook {
-	h := &hook{status: http.StatusOK}
+	h := &hook{status: http.StatusOK, arrived: make(chan struct{}, 1)}
 	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		h.mu.Lock()
@@ -51,6 +52,10 @@ func newHook(t *testing.T) *hook {
 		}
 		w.WriteHeader(h.status)
 		fmt.Fprint(w, "so said the server")
+		select {
+		case h.arrived <- struct{}{}:
+		default:
+		}
 	}))
 	t.Cleanup(h.Close)
 	return h

@@ -100,6 +100,7 @@ func (w Webhook) Token() (string, error) {
 
 // Ping is an address that is asked for after each run, as healthchecks.io has
 // it: URL itself after a success, URL/start before, URL/fail after a failure.
+// {account} in it stands for the account's name.
 type Ping struct {
 	URL Hidden
 }

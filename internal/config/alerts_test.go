@@ -44,13 +44,14 @@ func TestListen(t *testing.T) {
 func TestAlerts(t *testing.T) {
 	week := 7 * 24 * time.Hour
 	for text, want := range map[string]Alerts{
-		"state_dir: /s":                                     {Remind: week},
-		"alerts: {mailbox: true}":                           {Mailbox: true, Remind: week},
-		"alerts: {mailbox: false, command: 'a | b'}":        {Command: "a | b", Remind: week},
-		"alerts: {mailbox: mine, remind: off}":              {Mailbox: true, MailboxAccount: "mine"},
-		"alerts: {ping: http://127.0.0.1:80/x, remind: 1d}": {Ping: &Ping{URL: "http://127.0.0.1:80/x"}, Remind: 24 * time.Hour},
-		"alerts: {ping: {url: https://hc-ping.com/x}}":      {Ping: &Ping{URL: "https://hc-ping.com/x"}, Remind: week},
-		"alerts: {webhook: 'https://ntfy.sh/x?y=z'}":        {Webhook: &Webhook{URL: "https://ntfy.sh/x?y=z", Format: FormatJSON}, Remind: week},
+		"state_dir: /s":                                       {Remind: week},
+		"alerts: {mailbox: true}":                             {Mailbox: true, Remind: week},
+		"alerts: {mailbox: false, command: 'a | b'}":          {Command: "a | b", Remind: week},
+		"alerts: {mailbox: mine, remind: off}":                {Mailbox: true, MailboxAccount: "mine"},
+		"alerts: {ping: http://127.0.0.1:80/x, remind: 1d}":   {Ping: &Ping{URL: "http://127.0.0.1:80/x"}, Remind: 24 * time.Hour},
+		"alerts: {ping: 'https://hc-ping.com/key/{account}'}": {Ping: &Ping{URL: "https://hc-ping.com/key/{account}"}, Remind: week},
+		"alerts: {ping: {url: https://hc-ping.com/x}}":        {Ping: &Ping{URL: "https://hc-ping.com/x"}, Remind: week},
+		"alerts: {webhook: 'https://ntfy.sh/x?y=z'}":          {Webhook: &Webhook{URL: "https://ntfy.sh/x?y=z", Format: FormatJSON}, Remind: week},
 		"alerts: {webhook: {url: 'http://[fd00::5]/', format: gotify, token_file: t, headers: {x-priority: high, X-N: 5}}}": {Remind: week,
 			Webhook: &Webhook{URL: "http://[fd00::5]/", Format: FormatGotify, TokenFile: "/etc/popfetchd/t", Headers: map[string]Hidden{"X-Priority": "high", "X-N": "5"}}},
 	} {

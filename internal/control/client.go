@@ -61,20 +61,24 @@ func Dial(ctx context.Context, stateDir string) (*Client, error) {
 	return c, nil
 }
 
-// trust makes sure that the other end is root, this user, or the one that the state folder belongs to.
+// trust makes sure that the other end is the daemon's: root, this user, or the one that the state folder belongs to.
 func (c *Client) trust(stateDir string) error {
 	uid, err := peer(c.conn)
-	if err != nil || uid == 0 || uid == os.Geteuid() {
+	if err != nil {
 		return err
 	}
 	info, err := os.Stat(stateDir)
 	if err != nil {
 		return err
 	}
-	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != uid {
-		return fmt.Errorf("a process of user %d listens in the state folder %s, which belongs to user %d; that is not the daemon", uid, stateDir, owner)
+	return judge(uid, os.Geteuid(), int(info.Sys().(*syscall.Stat_t).Uid), stateDir)
+}
+
+func judge(other, self, owner int, stateDir string) error {
+	if other == 0 || other == self || other == owner {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("a process of user %d listens in the state folder %s, which belongs to user %d: that is not the daemon", other, stateDir, owner)
 }
 
 // Close hangs up.

@@ -26,6 +26,8 @@ const (
 	requestTime = 10 * time.Second
 	// writeTime is how long one may leave lines unread, as a stopped terminal does.
 	writeTime = 30 * time.Second
+	// acceptAgain is how long to wait when the system has no room for one more.
+	acceptAgain = 10 * time.Second
 )
 
 // errEnding is why a client is left that was waiting for a run.
@@ -35,6 +37,7 @@ var errEnding = errors.New("the daemon is ending; what it stored is stored, the 
 func Serve(ctx context.Context, l *Listener, d *daemon.Daemon, log *slog.Logger) {
 	var talks sync.WaitGroup
 	defer talks.Wait()
+	defer l.Close()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	places := make(chan struct{}, maxTalks)
 	for {
@@ -46,9 +49,15 @@ func Serve(ctx context.Context, l *Listener, d *daemon.Daemon, log *slog.Logger)
 		conn, err := l.AcceptUnix()
 		if err != nil {
 			if ctx.Err() == nil {
-				log.Error("the control socket is closed: popfetchd fetch and reload do not work until a restart", "error", err)
+				log.Warn("taking a call on the control socket", "error", err) // too many open files, say
 			}
-			return
+			select {
+			case <-time.After(acceptAgain):
+				<-places
+				continue
+			case <-ctx.Done():
+				return
+			}
 		}
 		talks.Go(func() {
 			defer func() { <-places }()

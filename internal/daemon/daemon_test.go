@@ -80,15 +80,24 @@ func (h *house) config(lines string, names ...string) *config.Config {
 	return c
 }
 
-// start runs the daemon until stop, which waits for its end.
-func (h *house) start(c *config.Config) (stop func()) {
-	d := &daemon.Daemon{
+// start runs a daemon until stop, which waits for its end.
+func (h *house) start(c *config.Config) (stop func()) { return h.run(h.daemon(), c) }
+
+func (h *house) daemon() *daemon.Daemon {
+	return &daemon.Daemon{
 		Fetcher: &fetch.Fetcher{Ledger: h.ledger, StateDir: h.folder, Log: slog.New(slog.DiscardHandler), Now: time.Now},
 		Log:     slog.New(h.log), Reload: func() (*config.Config, error) { return h.reload() },
 	}
+}
+
+func (h *house) run(d *daemon.Daemon, c *config.Config) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
+	there, seen := context.WithCancel(ctx)
+	changed := d.Subscribe(there)
 	var ended sync.WaitGroup
 	ended.Go(func() { d.Run(ctx, c, h.hup, h.wake) })
+	<-changed // the accounts are there: they can be asked for
+	seen()
 	return func() {
 		cancel()
 		ended.Wait()
@@ -106,9 +115,12 @@ type record struct {
 type records struct {
 	arrived chan record
 	account string
+	loud    bool // without what is for debugging only
 }
 
-func (r *records) Enabled(context.Context, slog.Level) bool { return true }
+func (r *records) Enabled(_ context.Context, level slog.Level) bool {
+	return !r.loud || level >= slog.LevelInfo
+}
 
 func (r *records) Handle(_ context.Context, s slog.Record) error {
 	r.arrived <- record{time.Now(), s.Message, r.account}
@@ -122,7 +134,7 @@ func (r *records) WithAttrs(attributes []slog.Attr) slog.Handler {
 			account = a.Value.String()
 		}
 	}
-	return &records{r.arrived, account}
+	return &records{r.arrived, account, r.loud}
 }
 
 func (r *records) WithGroup(string) slog.Handler { return r }

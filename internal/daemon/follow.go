@@ -17,9 +17,16 @@ type Follower struct {
 	Gone     func(account string, why error) // instead of Ended: no such run will come
 }
 
-// Fetch is Wake, and waits until each of the accounts has had a run that began afterwards.
+// Fetch is Wake, and waits until each of the accounts has had a run that began afterwards. Before Run it waits for that.
 func (d *Daemon) Fetch(ctx context.Context, accounts []string, f Follower) error {
 	changed := d.Subscribe(ctx)
+	for d.Config() == nil {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 	open, err := d.board.ask(accounts)
 	if err != nil {
 		return err

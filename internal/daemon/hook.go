@@ -38,16 +38,20 @@ var hookEnvironment = []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG
 // remembered, so a command that fails loses nothing: the error is for the log. It gets 5 minutes, and 5 seconds once ctx
 // has ended.
 func OnNew(ctx context.Context, account config.Account, r fetch.Report, now time.Time) error {
+	return onNew(ctx, account, r, now, hookTime, hookStop)
+}
+
+func onNew(ctx context.Context, account config.Account, r fetch.Report, now time.Time, most, mostAtEnd time.Duration) error {
 	if account.OnNew == "" || r.Stored == 0 {
 		return nil
 	}
-	limited, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), hookTime, fmt.Errorf("it took more than %s and was stopped", hookTime))
+	limited, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), most, fmt.Errorf("it took more than %s and was stopped", most))
 	defer cancel()
 	limited, stop := context.WithCancelCause(limited)
 	defer stop(nil)
 	defer context.AfterFunc(ctx, func() {
 		select {
-		case <-time.After(hookStop):
+		case <-time.After(mostAtEnd):
 			stop(errors.New("it was stopped, since popfetchd ends"))
 		case <-limited.Done():
 		}

@@ -45,7 +45,7 @@ func startBrowser(t *testing.T) *browser {
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 		chromedp.Flag("no-proxy-server", true),
 	)
-	deadline, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	deadline, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	allocator, stop := chromedp.NewExecAllocator(deadline, options...)
 	ctx, _ := chromedp.NewContext(allocator)
 	t.Cleanup(func() {
@@ -84,8 +84,9 @@ func read[R any](b *browser, script string) R {
 // until waits until a script in the page says true. The browser's own deadline ends it.
 func (b *browser) until(script string) {
 	b.Helper()
-	for !read[bool](b, script) {
-		read[bool](b, "new Promise(done => setTimeout(done, 50, true))")
+	wait := "new Promise(done => { const look = () => { (" + script + ") ? done(true) : setTimeout(look, 50) }; look() })"
+	if _, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](wait, chromedp.EvalAwaitPromise)); err != nil {
+		b.Fatalf("waiting for %s: %v\n%s", script, err, read[string](b, "document.body.innerText"))
 	}
 }
 
@@ -105,6 +106,11 @@ func (b *browser) looks(width int64, dark bool) {
 	}
 	call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1, Mobile: width < 600})
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+}
+
+func (b *browser) withoutScript() {
+	b.Helper()
+	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 }
 
 // picture writes what the page looks like, as a whole.

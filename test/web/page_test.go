@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 )
 
@@ -102,7 +101,7 @@ func TestHostileMailIsText(t *testing.T) {
 // All there is to be read can be read without script, and every form works.
 func TestPageWithoutScript(t *testing.T) {
 	b := startBrowser(t)
-	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	b.withoutScript()
 	b.looks(375, false)
 	b.do(chromedp.Navigate(failing(t).serve()))
 	text, err := chromedp.Run(b.ctx, chromedp.Text(chromedp.CSS("body")))

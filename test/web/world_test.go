@@ -80,7 +80,7 @@ func (w *world) store(i int, at time.Time, size int64, header string) {
 func (w *world) month(i int) {
 	w.Helper()
 	subjects := []string{"Re: Saturday", "Invoice 2026-1184", "=?utf-8?B?0JLRgdGC0YDQtdGH0LAg0LIg0LLQvtGB0LrRgNC10YHQtdC90YzQtQ==?=", "Your parcel is on its way",
-		"=?utf-8?Q?Einladung_zum_Gartenfest_=E2=80=93_bring_Kuchen_mit!?=", "Backup finished", "=?iso-2022-jp?B?GyRCMnE1RCROOEAbKEI=?=", "Minutes of the meeting, and what is left to do before the end of the year for the whole of the allotment society"}
+		"=?utf-8?Q?Einladung_zum_Gartenfest_=E2=80=93_bring_Kuchen_mit!?=", "Backup finished", "=?windows-1251?Q?=D1=F7=B8=F2_=E7=E0_=ED=EE=FF=E1=F0=FC?=", "Minutes of the meeting, and what is left to do before the end of the year for the whole of the allotment society"}
 	senders := []string{"Ann Karlsson <ann@example.net>", "accounts@hosting.example", "=?koi8-r?B?8NLJ18XU?= <ivan@example.org>", "Parcel Service <no-reply@parcel.example>",
 		"=?utf-8?Q?J=C3=B6rg_M=C3=BCller?= <joerg@example.net>", "root <root@nas.example>"}
 	var rows []ledger.Message
