@@ -141,7 +141,7 @@ func TestUIDsNewInEachSession(t *testing.T) {
 	for name, quit := range map[string]popsim.Action{"QUIT is answered": {}, "QUIT is refused": popsim.Refuse("no")} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, popsim.Config{}, "provider: gmail", "password: opensesame", "daily_limit: off")
-			w.account.Password = "opensesame"
+			w.account.ChangePassword("opensesame")
 			w.deliverN(30)
 			w.server.SetFault(func(r popsim.Request) popsim.Action {
 				switch r.Command {

@@ -40,3 +40,17 @@ func TestWrongSizesAreRemembered(t *testing.T) {
 		}
 	}
 }
+
+// Who fetches once a day comes by what vanished, too, where Gmail wants time between two logins.
+func TestRescueOnceADay(t *testing.T) {
+	w := newGmail(t, popsim.GmailBox{Knobs: popsim.Knobs{PopOnRETR: true, EnforceLoginDelay: true}}, popsim.Config{Pipelining: true})
+	all := w.receive(120)
+	w.server.SetFault(popsim.InSession(1, popsim.On("RETR", 70, popsim.HangUpInBody(5))))
+	w.run()
+	w.mend()
+	for range 3 {
+		w.pass(25 * time.Hour)
+		w.run()
+	}
+	w.holds(all...)
+}

@@ -28,7 +28,7 @@ const fullWindow = 200
 // hour or hour after which sessions are cut, and little has to be received again when it does not.
 const sessionTime = 20 * time.Minute
 
-// The ledger's notes on an account, and how long each counts.
+// The ledger's notes on an account, and how long those count that end by themselves.
 const (
 	notPopped     = "not popped"     // retrieving mail once more did not take it out of the listing
 	recentRefused = "recent mode"    // it was refused
@@ -265,8 +265,8 @@ func (r *run) rescueEarly(ctx context.Context) error {
 	if !r.windowed() {
 		return nil
 	}
-	early, err := r.noted(rescueFirst)
-	if !early || err != nil {
+	at, err := r.Ledger.Note(r.account.Name, rescueFirst)
+	if at.IsZero() || err != nil { // however long ago it is: the next run may come a day later
 		return err
 	}
 	if r.window.vanished, err = r.Ledger.Underway(r.account.Name); err != nil {

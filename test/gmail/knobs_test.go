@@ -15,8 +15,8 @@ type knob struct {
 	set  func(s *setting)
 }
 
-// knobs are all of them, but for those that keep everybody out, which have tests of their own: POPOffAtStat, POPOffAtAuth
-// and RecentNoToken.
+// knobs are all of them, but for those that keep everybody out, which have a test of their own: POPOffAtStat and
+// POPOffAtAuth; and RecentNoToken by itself, likewise.
 func knobs() []knob {
 	turn := func(name string, set func(k *popsim.Knobs)) knob {
 		return knob{name, func(s *setting) { set(&s.box.Knobs) }}
@@ -33,6 +33,12 @@ func knobs() []knob {
 	return []knob{
 		turn("none", func(*popsim.Knobs) {}),
 		turn("PopOnRETR", func(k *popsim.Knobs) { k.PopOnRETR = true }),
+		{"PopOnRETR of what recent mode shows", func(s *setting) {
+			s.box.Knobs.PopOnRETR, s.volume = true, s.volume.within(20*day)
+		}},
+		{"PopOnRETR and RecentNoToken", func(s *setting) {
+			s.oauth, s.box.Knobs.PopOnRETR, s.box.Knobs.RecentNoToken = true, true, true
+		}},
 		turn("TopPops", func(k *popsim.Knobs) { k.TopPops = true }),
 		dele("DeleIgnored", popsim.DeleIgnored),
 		dele("DeleDisposes", popsim.DeleDisposes),
@@ -72,6 +78,9 @@ func (s setting) possible() setting {
 	if s.box.Knobs.PopOnRETR && s.box.Disposition == popsim.Trash {
 		s.box.Disposition = popsim.LeaveInInbox
 	}
+	if s.recent && s.box.Knobs.RecentNoToken {
+		s.oauth = false
+	}
 	if s.recent {
 		if s.policy == "delete" { // which the file may not say with recent mode
 			s.policy = "keep"
@@ -92,6 +101,9 @@ func TestPolicies(t *testing.T) {
 			t.Parallel()
 			s := anySetting(chance(t))
 			s.policy, s.box.Disposition = policy, dispositions[i]
+			if *full {
+				s.volume, s.box.Window = whole, 0
+			}
 			w := newWorld(t, chance(t), s)
 			w.succeed()
 			w.disposed()
@@ -211,7 +223,8 @@ func TestRecentRefused(t *testing.T) {
 	t.Parallel()
 	s := anySetting(chance(t))
 	s.oauth, s.recent, s.box.Knobs.RecentNoToken = true, true, true
-	w := newWorld(t, chance(t), s.possible())
+	s.policy, s.volume = "keep", s.volume.within(20*day)
+	w := newWorld(t, chance(t), s)
 	if o := w.program.Run(t, "--once"); o.Code != 77 {
 		t.Fatalf("exit code %d\n%s", o.Code, o.Stderr)
 	}

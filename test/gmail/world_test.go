@@ -302,8 +302,15 @@ func (w *world) nothingTwice(after trials) {
 // for, that is beyond any client: then such messages are only counted.
 func (w *world) nothingPoppedUnstored(after trials) {
 	w.Helper()
+	missing := w.poppedUnstored()
+	if !w.box.Knobs.PopOnRETR && missing > 0 {
+		w.Fatalf("%s: after %v: %d messages are popped and not stored", w.setting, after, missing)
+	}
+	w.vanished = max(w.vanished, missing)
+}
+
+func (w *world) poppedUnstored() (missing int) {
 	here := w.shelf.contents()
-	missing := 0
 	for _, m := range w.account.Messages() {
 		content, offered := w.offered[m.UID]
 		if !m.Popped || !offered || m.ViaSMTP && w.recent { // the last were popped when they were sent
@@ -314,10 +321,7 @@ func (w *world) nothingPoppedUnstored(after trials) {
 		}
 		here[content]--
 	}
-	if !w.box.Knobs.PopOnRETR && missing > 0 {
-		w.Fatalf("%s: after %v: %d messages are popped and not stored", w.setting, after, missing)
-	}
-	w.vanished = max(w.vanished, missing)
+	return missing
 }
 
 // whole holds that all is here that was ever offered, once.
@@ -341,7 +345,10 @@ func (w *world) settle() {
 		w.once(nil)
 		w.pass(25 * time.Hour)
 	}
-	if w.vanished > 0 { // popped by RETR, and too old for recent mode: the program has said what to do
+	if missing := w.poppedUnstored(); missing > 0 { // by RETR: the program has said what to do
+		if w.rescuable() {
+			w.Fatalf("%s: %d messages are popped and not stored, and recent mode has them", w.setting, missing)
+		}
 		w.account.SaveSettings(popsim.AllMail, "")
 		for range w.patience() {
 			w.once(nil)
@@ -361,11 +368,20 @@ func (w *world) settle() {
 	w.prove()
 }
 
+// rescuable tells whether recent mode shows whatever normal mode hides.
+func (w *world) rescuable() bool {
+	k := w.box.Knobs
+	return w.volume.years < 25./365 && k.RecentWindow == 0 && !(w.oauth && k.RecentNoToken)
+}
+
 // patience is how many runs it may take to get all there is.
 func (w *world) patience() int {
 	n := 1
 	if w.box.Knobs.EnforceLoginDelay { // one session each
 		n += 2 + w.volume.conversations/cmp.Or(w.box.Window, popsim.DefaultWindow)
+	}
+	if w.box.Knobs.EnforceLoginDelay && w.box.Knobs.PopOnRETR { // what vanished is sought by a run of its own
+		n += 3
 	}
 	if w.quota > 0 {
 		n += w.days()
@@ -385,6 +401,7 @@ func (w *world) days() int {
 // prove says what was proven.
 func (w *world) prove() {
 	w.Helper()
+	proven.add(w)
 	w.Logf("%d of %d messages here; %d runs, %d of them killed, %d sessions, %d RETRs; lost 0, twice 0, popped and not stored %d: %s",
 		len(w.offered), len(w.account.Messages()), w.runs, w.killed, w.account.Sessions(), w.sent(), w.vanished, w.setting)
 }

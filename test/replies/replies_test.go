@@ -299,7 +299,7 @@ func TestSessionExpires(t *testing.T) {
 // only written anew lifts none.
 func TestWhatLiftsAHold(t *testing.T) {
 	for name, mend := range map[string]func(w *world){
-		"password_file": func(w *world) { w.write("secret", "ponmlkjihgfedcba\n"); w.account.Password = "ponmlkjihgfedcba" },
+		"password_file": func(w *world) { w.write("secret", "ponmlkjihgfedcba\n"); w.account.ChangePassword("ponmlkjihgfedcba") },
 		"username":      func(w *world) { w.change("username: "+username, "username: Joe@example.org") },
 		"auth":          func(w *world) { w.change("auth: plain", "auth: user") },
 		"maildir":       func(w *world) { w.program.Mailbox += "2"; w.change("maildir: ", "maildir: "+w.program.Mailbox) },
