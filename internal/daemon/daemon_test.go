@@ -553,3 +553,17 @@ func TestEndWhileWaiting(t *testing.T) {
 		t.Errorf("%d runs, want 1", n)
 	}
 }
+
+// A run that failed is told of as one, though it reached the daily limit, too.
+func TestFailureAtTheDailyLimit(t *testing.T) {
+	newHouse(t, "joe").bubble(func(h *house) {
+		for range 3 {
+			h.accounts["joe"].Deliver(popsim.Message{Body: []byte(strings.Repeat("x", 30_000) + "\r\n")})
+		}
+		h.server.SetFault(popsim.On("RETR", 1, popsim.HangUpInBody(5)))
+		c := h.config("schedule: \"@every 1h\"\n", "joe")
+		c.Accounts[0].DailyLimit = 50_000
+		defer h.start(c)()
+		h.next("run failed")
+	})
+}

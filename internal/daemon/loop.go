@@ -57,7 +57,7 @@ func (l *loop) resume() (pace, time.Time) {
 	if err != nil {
 		l.log.Error("reading the ledger", "error", err)
 	}
-	pace := newPace(l.account.Schedule.Next, summary.ConsecutiveFailures)
+	pace := newPace(l.account.Schedule.Next, l.account.Preset().MinInterval, summary.ConsecutiveFailures)
 	if before := l.daemon.board.state(l.member); l.unchanged && !before.Next.IsZero() {
 		pace.failures = before.Failures
 		if fetch.KindOf(before.Last.Err) == fetch.Configuration {
@@ -85,7 +85,7 @@ func (l *loop) turn(ctx context.Context, pace *pace) (next time.Time, ran bool) 
 		l.daemon.board.stopped(l.member)
 	} else {
 		recovered := pace.failures > 0 && report.Err == nil && !report.Held
-		next = pace.after(outcome{fetch.KindOf(report.Err), report.Held, report.NotBefore}, l.now())
+		next = pace.after(outcome{fetch.KindOf(report.Err), report.Held, report.NotBefore, report.Sessions > 0}, l.now())
 		l.daemon.board.end(l.member, report, l.now(), next, pace.failures)
 		l.tell(report, recovered, next)
 		if l.daemon.Ended != nil {
@@ -211,12 +211,12 @@ func (l *loop) tell(r fetch.Report, recovered bool, next time.Time) {
 	switch {
 	case r.Held:
 		l.log.Debug("not logged in to yet", "not_before", r.NotBefore.Format(time.DateTime))
-	case r.Left > 0:
-		l.log.Info("run done, the daily limit is reached", append(attributes, "left", r.Left, "goes_on", r.LimitedUntil.Format(time.DateTime))...)
 	case r.Err != nil && (r.Stored > 0 || l.news(r.Err)):
 		l.log.Error("run failed", append(attributes, "error", r.Err)...)
 	case r.Err != nil:
 		l.log.Debug("run failed", append(attributes, "error", r.Err)...)
+	case r.Left > 0:
+		l.log.Info("run done, the daily limit is reached", append(attributes, "left", r.Left, "goes_on", r.LimitedUntil.Format(time.DateTime))...)
 	case recovered:
 		l.log.Info("run succeeded again", attributes...)
 	case r.New > 0 || r.Deleted > 0:

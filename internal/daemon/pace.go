@@ -27,11 +27,12 @@ const startSpread = 10 * time.Second
 type pace struct {
 	next     func(time.Time) time.Time // the schedule's
 	random   func() float64            // in [0, 1)
+	apart    time.Duration             // what the provider wants between two logins
 	failures int                       // consecutive
 }
 
-func newPace(next func(time.Time) time.Time, failures int) pace {
-	return pace{next: next, random: rand.Float64, failures: failures}
+func newPace(next func(time.Time) time.Time, apart time.Duration, failures int) pace {
+	return pace{next: next, random: rand.Float64, apart: apart, failures: failures}
 }
 
 // first returns when the first run of this process is due: at once where there never was one or one was missed, and where
@@ -56,6 +57,7 @@ type outcome struct {
 	kind      fetch.Kind
 	held      bool      // nothing was tried
 	notBefore time.Time // of the next login; zero: any time
+	loggedIn  bool
 }
 
 // after returns when the next run is due after one that ended now. While an account is held, runs come by the schedule all
@@ -76,6 +78,8 @@ func (p *pace) after(o outcome, now time.Time) time.Time {
 		return scheduled
 	case o.kind == fetch.Configuration:
 		return later(scheduled, now.Add(configurationWait+p.part(configurationWait/4)))
+	case o.loggedIn:
+		return earlier(scheduled, now.Add(max(p.retry(), p.apart+p.part(p.apart/10))))
 	default:
 		return earlier(scheduled, now.Add(p.retry()))
 	}

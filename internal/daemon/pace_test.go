@@ -69,11 +69,28 @@ func TestBackOffPullsTheScheduleNearer(t *testing.T) {
 	}
 }
 
+// Where a provider wants time between two logins, one that a failed run had counts.
+func TestBackOffLeavesTimeBetweenLogins(t *testing.T) {
+	for _, random := range []float64{0, almostOne} {
+		p := paceOf(t, "@monthly", random)
+		p.apart = 15 * time.Minute
+		for _, least := range []time.Duration{15, 15, 15, 15, 16, 32, 60} {
+			if got := p.after(outcome{kind: fetch.Temporary, loggedIn: true}, noon).Sub(noon); got < least*time.Minute || got > least*time.Minute*5/4 {
+				t.Errorf("failure %d: %s, want %dm", p.failures, got, least)
+			}
+		}
+		p.failures = 0
+		if got := p.after(outcome{kind: fetch.Temporary}, noon).Sub(noon); got > 2*time.Minute {
+			t.Errorf("without a login: %s", got)
+		}
+	}
+}
+
 // A refused login does not change the schedule: fetch sees to it that nothing is tried before something has changed.
 func TestRefusedKeepsTheSchedule(t *testing.T) {
 	p := paceOf(t, "@every 15m", 0)
 	for _, held := range []bool{false, true, true} {
-		if due := p.after(outcome{fetch.Refused, held, noon.AddDate(0, 0, 1)}, noon); !due.Equal(noon.Add(15 * time.Minute)) {
+		if due := p.after(outcome{kind: fetch.Refused, held: held, notBefore: noon.AddDate(0, 0, 1)}, noon); !due.Equal(noon.Add(15 * time.Minute)) {
 			t.Errorf("held %v: due at %s", held, due)
 		}
 	}
@@ -87,7 +104,7 @@ func TestLimitDelays(t *testing.T) {
 	for schedule, want := range map[string]time.Duration{"@every 15m": 15 * time.Minute, "@every 720h": 3 * time.Hour} {
 		for _, kind := range []fetch.Kind{fetch.Fine, fetch.Temporary} {
 			p := paceOf(t, schedule, 0)
-			if due := p.after(outcome{kind, true, noon.Add(3 * time.Hour)}, noon); !due.Equal(noon.Add(want)) {
+			if due := p.after(outcome{kind: kind, held: true, notBefore: noon.Add(3 * time.Hour)}, noon); !due.Equal(noon.Add(want)) {
 				t.Errorf("%s: due at %s", schedule, due)
 			}
 		}

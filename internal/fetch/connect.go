@@ -64,12 +64,15 @@ func Source(stateDir string, account config.Account) (oauth.Source, error) {
 // been seen to take a login and then refuse the maildrop: STAT, the first question of every session, tells.
 func (r *run) connect(ctx context.Context) (*pop3.Session, error) {
 	r.tell(Connecting)
+	if err := r.recallStep(); err != nil {
+		return nil, err
+	}
 	c, err := r.credentials(ctx)
 	if err != nil {
 		return nil, r.advise(err)
 	}
 	session, err := r.logIn(ctx, c)
-	if refused := (*pop3.TokenError)(nil); errors.As(err, &refused) && r.token == "" && !r.renewed {
+	if refused := (*pop3.TokenError)(nil); errors.As(err, &refused) && !passes(err) && r.token == "" && !r.renewed {
 		r.renewed = true
 		r.doing = "getting another token, since the server refused this one"
 		if c, err = r.renew(ctx, c); err != nil {
@@ -85,6 +88,32 @@ func (r *run) connect(ctx context.Context) (*pop3.Session, error) {
 	r.progress.Sessions++
 	r.limitSession()
 	return session, nil
+}
+
+// outOfStep is the ledger's note that answers did not fit the questions, and stepCounts how long it counts. Who fetches once
+// a day, where only one login is possible, loses a day when it ends.
+const (
+	outOfStep  = "out of step"
+	stepCounts = 30 * 24 * time.Hour
+)
+
+// recallStep lets a run ask one question at a time from the beginning, where one did not get along otherwise lately. The
+// reason may be one that lasts, such as sizes that are always listed wrong: and where Gmail wants time between two logins, or
+// hides what it sent in a session that broke, no run would get any further.
+func (r *run) recallStep() error {
+	if r.Ledger == nil {
+		return nil
+	}
+	at, err := r.Ledger.Note(r.account.Name, outOfStep)
+	if err != nil {
+		return err
+	}
+	noted := !at.IsZero() && r.began.Sub(at).Abs() < stepCounts
+	if r.plain && !noted {
+		return r.Ledger.SetNote(r.account.Name, outOfStep, r.began)
+	}
+	r.plain = noted
+	return nil
 }
 
 // credentials gets what to log in with.

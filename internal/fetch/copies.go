@@ -109,6 +109,7 @@ func (r *run) addByRow(drop *maildrop, c copies) error {
 	if err != nil || (!moved && len(drop.unnamed) == 0) {
 		return err
 	}
+	r.window.moved = moved && r.windowed()
 	listed := make(map[ledger.Key]bool, len(drop.keys))
 	for _, key := range drop.keys {
 		listed[key] = true
@@ -155,6 +156,9 @@ func (r *run) acknowledge(drop *maildrop, matches []match) error {
 			claimed = append(claimed, row)
 		case m.rekey:
 			from, to = append(from, m.Key), append(to, key)
+			if r.window.moved {
+				r.damage = errNewUIDs
+			}
 		default:
 			drop.keys[m.index] = m.Key
 			listedAgain = append(listedAgain, m.Key)

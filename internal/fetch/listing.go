@@ -86,8 +86,10 @@ func (r *run) name(session *pop3.Session, drop *maildrop, refused *pop3.ReplyErr
 	if !slices.ContainsFunc(drop.listing, unusable) {
 		return nil
 	}
-	if err := r.nameAll(session, drop); err != nil {
-		return err
+	if !rulesOf(r.account).window { // Gmail's UIDs are for life, and TOP may hide what it shows
+		if err := r.nameAll(session, drop); err != nil {
+			return err
+		}
 	}
 	listed := len(drop.listing)
 	drop.listing = slices.DeleteFunc(drop.listing, unusable)

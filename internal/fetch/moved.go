@@ -27,6 +27,9 @@ type mark struct {
 // followMove notices that the server gave all messages new UIDs, and recognises them by header and size. What it does not
 // recognise is fetched, and held against what is here by its content.
 func (r *run) followMove(ctx context.Context, session *pop3.Session, drop *maildrop) error {
+	if r.windowed() {
+		return r.noticeNewUIDs(drop)
+	}
 	kept, err := r.keptBefore(drop)
 	if err != nil || len(kept) < movedFrom {
 		return err
@@ -47,6 +50,25 @@ func (r *run) followMove(ctx context.Context, session *pop3.Session, drop *maild
 		"known", len(kept), "listed", len(drop.keys), "recognised", len(matches))
 	return r.Ledger.Moved(r.account.Name, r.Now(), from, to)
 }
+
+// noticeNewUIDs notices a server that says to be Gmail's, and lists in one session what it listed in the one before by other
+// UIDs. Then all that is fetched is held against what is here.
+func (r *run) noticeNewUIDs(drop *maildrop) error {
+	before := r.window.listed
+	r.window.listed = drop.keys
+	if len(before) < worthwhile || len(drop.keys) < len(before) {
+		return nil
+	}
+	for i, key := range before {
+		if drop.keys[i].ListedSize != key.ListedSize || drop.keys[i].UID == key.UID {
+			return nil
+		}
+	}
+	return r.Ledger.Moved(r.account.Name, r.Now(), nil, nil)
+}
+
+// errNewUIDs is a server that cannot be followed by what it calls its mail.
+var errNewUIDs = &sortedError{Configuration, errors.New("the server lists the same mail by new unique ids each time, as Gmail never does: what is listed is fetched again and again, though not stored; take another provider for this account")}
 
 // keptBefore returns the messages that the server should list and does not, if it seems to have changed their UIDs.
 func (r *run) keptBefore(drop *maildrop) ([]ledger.Message, error) {
@@ -100,9 +122,9 @@ func (r *run) matchHeaders(ctx context.Context, session *pop3.Session, drop *mai
 }
 
 // matchStrays recognises what repair found in an mbox, so that it need not be fetched to be compared. A Maildir's files
-// are known by their names, see adopt.
+// are known by their names, see adopt. Gmail may count what was looked at as fetched, and hide it though it was not.
 func (r *run) matchStrays(ctx context.Context, session *pop3.Session, drop *maildrop) error {
-	if r.account.Policy != config.Keep {
+	if r.account.Policy != config.Keep || rulesOf(r.account).window {
 		return nil // a header does not vouch for a body, see followMove
 	}
 	strays, err := r.Ledger.Strays(r.account.Name)

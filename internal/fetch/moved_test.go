@@ -193,7 +193,7 @@ func TestNotMoved(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, popsim.Config{Pipelining: true}, test.lines...)
 			if name == "Gmail" {
-				w.account.Password = strings.ReplaceAll(password, " ", "") // as in app passwords
+				w.account.ChangePassword(strings.ReplaceAll(password, " ", "")) // as in app passwords
 			}
 			all := w.letters(test.known)
 			w.succeed(fetch.Report{Listed: test.known, New: test.known, Stored: test.known})

@@ -55,7 +55,9 @@ func (r *run) receivePortion(ctx context.Context, session *pop3.Session, drop *m
 		index := portion[next]
 		next++
 		r.asked++
-		r.doing = fmt.Sprintf("receiving message %d of %d", r.asked, r.wanted)
+		if verdicts.stop == nil {
+			r.doing = fmt.Sprintf("receiving message %d of %d", r.asked, r.wanted)
+		}
 		err := message.Err
 		if err == nil {
 			err = r.take(ctx, session, drop, index, &incoming{run: r, message: message}, d)
@@ -130,13 +132,20 @@ func (r *run) endInStep(session *pop3.Session, drop *maildrop, asked []int, d *d
 type incoming struct {
 	run           *run
 	message       io.Reader
-	octets, lines int64
+	octets, lines int64 // lines that end in CRLF: a bare LF is one octet to everybody
+	cr            bool  // the last octet is a CR
 }
 
 func (in *incoming) Read(p []byte) (int, error) {
 	n, err := in.message.Read(p)
 	in.octets += int64(n)
-	in.lines += int64(bytes.Count(p[:n], []byte("\n")))
+	in.lines += int64(bytes.Count(p[:n], []byte("\r\n")))
+	if n > 0 {
+		if in.cr && p[0] == '\n' {
+			in.lines++
+		}
+		in.cr = p[n-1] == '\r'
+	}
 	in.run.progress.Bytes += int64(n)
 	if n == len(p) { // a long message: show that it moves
 		in.run.tell(Retrieving)

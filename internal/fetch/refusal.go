@@ -21,6 +21,12 @@ type refusal struct {
 
 func (e *refusal) Unwrap() error { return e.error }
 
+// passes says that a refusal is known to be for a while, so that it is no secret's fault.
+func passes(err error) bool {
+	judged := (*refusal)(nil)
+	return errors.As(err, &judged) && judged.kind == Temporary
+}
+
 // advise adds to what a server said, where that is known, what it means and what to do.
 func (r *run) advise(err error) error {
 	var (

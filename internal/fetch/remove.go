@@ -28,6 +28,11 @@ func (r *run) finish(ctx context.Context, session *pop3.Session, drop *maildrop,
 	if err != nil {
 		return false, err
 	}
+	return r.quit(session, drop, stored, accepted)
+}
+
+// quit is the end of finish, when the server has accepted deletions or was asked for none.
+func (r *run) quit(session *pop3.Session, drop *maildrop, stored []int, accepted []ledger.Key) (ended bool, err error) {
 	r.doing = "ending the session"
 	if err := session.Quit(); err != nil {
 		if len(accepted) == 0 {

@@ -16,10 +16,11 @@ import (
 )
 
 // maxSessions bounds a run, should a server give a reason for one more session each time, and maxBarren one whose sessions
-// bring nothing.
+// bring nothing. Sessions that bring worthwhile messages each are not counted, where a server lists a part of its mail only.
 const (
 	maxSessions = 20
 	maxBarren   = 3
+	worthwhile  = 10
 )
 
 // run is one run of one account.
@@ -84,11 +85,10 @@ func (r *run) do(ctx context.Context) error {
 	if held, err := r.held(ctx); held || err != nil {
 		return err
 	}
-	if err := r.visits(ctx); err != nil {
-		return r.advise(err)
-	}
-	if err := r.rescue(ctx); err != nil {
-		return r.advise(err)
+	for _, step := range []func(context.Context) error{r.rescueEarly, r.visits, r.rescue} {
+		if err := step(ctx); err != nil {
+			return r.advise(err)
+		}
 	}
 	return r.settleUp()
 }
@@ -102,9 +102,12 @@ func (r *run) visits(ctx context.Context) error {
 		case err != nil && r.quits > 0 && wantsDelay(err):
 			r.log.Info("the server wants some time between two logins: the rest comes with the next run", "reply", err.Error())
 			return nil
-		case err != nil || !again:
+		case err != nil || !again || r.limited():
 			return err
-		case n >= maxSessions && !r.windowed() && !r.outOfTime:
+		case r.oneLogin():
+			r.log.Info("the server wants some time between two logins: the rest comes with the next run")
+			return nil
+		case n >= maxSessions && !r.outOfTime && !(r.windowed() && r.report.Stored+r.window.again >= n*worthwhile):
 			return cmp.Or(r.settleUp(), fmt.Errorf("gave up after %d sessions with messages left", n))
 		}
 	}
@@ -114,6 +117,13 @@ func (r *run) visits(ctx context.Context) error {
 func wantsDelay(err error) bool {
 	reply := (*pop3.ReplyError)(nil)
 	return errors.As(err, &reply) && reply.Code == "LOGIN-DELAY"
+}
+
+// oneLogin says that the provider lets nobody in so soon after the last time, and says no more than that the password is wrong.
+// Gmail wants time too, and says so if it means it; it would take forever to come by its mail one window at a time.
+func (r *run) oneLogin() bool {
+	preset := r.account.Preset()
+	return preset.MinInterval > 0 && !preset.Windowed
 }
 
 // settleUp says what went wrong in a run that came to its end all the same.
@@ -181,7 +191,7 @@ func (r *run) visit(ctx context.Context) (again bool, err error) {
 	}
 	if stop := (*interruption)(nil); errors.As(err, &stop) {
 		doing := r.doing
-		_, problem := r.finish(ctx, session, drop, stored)
+		_, problem := r.quit(session, drop, stored, nil) // no DELE: it would be refused like the rest, and what was stored is taken without
 		r.doing = doing
 		return false, cmp.Or(err, problem)
 	}
@@ -190,7 +200,7 @@ func (r *run) visit(ctx context.Context) (again bool, err error) {
 	}
 	ended, err := r.finish(ctx, session, drop, stored)
 	if err != nil || !ended {
-		return len(later) > 0 || r.windowed() && len(stored) > 0, err
+		return len(later) > 0 || r.windowed() && len(stored) > 0, cmp.Or(err, r.noteBroken(len(known)))
 	}
 	return r.goesOn(drop, stored, taken) || len(later) > 0, nil
 }

@@ -51,6 +51,7 @@ func (v *verdicts) judge(key ledger.Key, before *ledger.Failure, outcome error) 
 	case refused && (v.run.forAll(reply) || v.inARow == maxRefusals):
 		v.failures = v.failures[:len(v.failures)-v.inARow]
 		v.inARow = 0
+		v.putLast(key, before, reply)
 		if v.run.windowed() { // what is stored counts there as taken when the session ends well
 			v.stop = &interruption{outcome}
 			return nil
@@ -72,6 +73,19 @@ func (v *verdicts) judge(key ledger.Key, before *ledger.Failure, outcome error) 
 		v.record(key, before, ledger.Broken, outcome.Error())
 	}
 	return &lostSession{key: key, retry: v.failures[len(v.failures)-1].NextAt.Equal(v.run.began), error: outcome}
+}
+
+// putLast has a message that a window begins with, and that the server cannot give now, come after the others next time: should
+// it be about this one alone, it would hold them up for as long as that lasts.
+func (v *verdicts) putLast(key ledger.Key, before *ledger.Failure, reply *pop3.ReplyError) {
+	if !v.run.windowed() || reply.Code != "SYS/TEMP" {
+		return
+	}
+	f := ledger.Failure{Key: key, Reason: ledger.Broken, Attempts: 1, Error: reply.Error(), NextAt: v.run.began}
+	if before != nil {
+		f.Attempts = min(before.Attempts, maxAttempts-1)
+	}
+	v.failures = append(v.failures, f)
 }
 
 // record notes one more failure of a message: it is tried again after 1, 2, 4 and 8 minutes, then set aside. One over

@@ -28,10 +28,11 @@ const fullWindow = 200
 // hour or hour after which sessions are cut, and little has to be received again when it does not.
 const sessionTime = 20 * time.Minute
 
-// The ledger's notes on an account, and how long each counts.
+// The ledger's notes on an account, and how long those count that end by themselves.
 const (
 	notPopped     = "not popped"     // retrieving mail once more did not take it out of the listing
 	recentRefused = "recent mode"    // it was refused
+	rescueFirst   = "rescue first"   // it was refused so soon after another login
 	sessionBroke  = "session broken" // in the middle: nothing that it had retrieved counts on the server
 	noteCounts    = 24 * time.Hour   // then it is worth another try
 )
@@ -40,6 +41,9 @@ const (
 type window struct {
 	taken    map[ledger.Key]bool // retrieved, here or for nothing, in sessions that ended well
 	stuck    bool                // the server lists them again all the same
+	again    int                 // messages that were retrieved for nothing
+	listed   []ledger.Key        // by the session before
+	moved    bool                // these seem to have other UIDs by now
 	vanished []ledger.Key        // asked for in a session that broke, never stored, and not listed any more
 }
 
@@ -56,15 +60,19 @@ func (r *run) lookBehind(drop *maildrop) (again []int, err error) {
 	if err := r.seekVanished(drop); err != nil {
 		return nil, err
 	}
+	left := len(drop.plan.tooLarge) + len(drop.plan.setAside)
 	for index, state := range drop.states {
-		if state.Known {
+		r.window.stuck = r.window.stuck || r.window.taken[drop.keys[index]]
+		switch large := r.account.MaxMessageSize > 0 && drop.keys[index].ListedSize > r.account.MaxMessageSize; {
+		case state.Stored && !large:
 			again = append(again, index)
-			r.window.stuck = r.window.stuck || r.window.taken[drop.keys[index]]
+		case state.Known: // had before the account began, and not here: what is taken, Gmail may throw away
+			left++
 		}
 	}
-	if left := len(drop.plan.tooLarge) + len(drop.plan.setAside); left == len(drop.keys) && left >= fullWindow {
-		r.log.Warn("the window is full of messages that are too large or were set aside: nobody sees what lies behind them until max_message_size is raised, "+
-			"popfetchd retry takes them up again, or they are moved to the trash", "messages", left)
+	if left == len(drop.keys) && left >= fullWindow {
+		r.log.Warn("the window is full of messages that are too large, were set aside, or were there before an account with access: from-now-on began: "+
+			"nobody sees what lies behind them until max_message_size is raised, popfetchd retry takes them up again, or they are moved to the trash", "messages", left)
 	}
 	if r.window.stuck {
 		return nil, r.giveUpPopping()
@@ -133,7 +141,7 @@ func (r *run) takeAgain(ctx context.Context, session *pop3.Session, drop *maildr
 
 // takePortion retrieves some of them and returns which came, and their octets.
 func (r *run) takePortion(ctx context.Context, session *pop3.Session, drop *maildrop, portion []int) (taken []int, received int64, err error) {
-	next := 0
+	next, stop := 0, (*interruption)(nil)
 	for message := range session.Retrieve(drop.numbers(portion)) {
 		index := portion[next]
 		next++
@@ -144,15 +152,23 @@ func (r *run) takePortion(ctx context.Context, session *pop3.Session, drop *mail
 		case ctx.Err() != nil:
 			return nil, received, context.Cause(ctx)
 		case problem == nil:
+			r.window.again++
 			taken = append(taken, index)
-		case !errors.As(problem, &reply):
+		case errors.As(problem, &reply):
+			if stop == nil && r.forAll(reply) {
+				stop = &interruption{problem}
+			}
+		case stop != nil: // it hung up, as it had said
+			return nil, received, stop.error
+		default:
 			return nil, received, problem
-		case err == nil && r.forAll(reply):
-			err = &interruption{problem}
 		}
 		r.tell(Retrieving)
 	}
-	return taken, received, err
+	if stop != nil {
+		return taken, received, stop
+	}
+	return taken, received, nil
 }
 
 // interruption is a server that wants to hear no more for now, in a session that is sound: it ends well, and what came counts.
@@ -162,7 +178,10 @@ func (e *interruption) Unwrap() error { return e.error }
 
 // goesOn notes what a session that ended well has taken out of the window, and says whether another session may find more.
 func (r *run) goesOn(drop *maildrop, stored, taken []int) bool {
-	progress := len(stored) + len(taken) + len(drop.matched)
+	progress := len(stored) + len(taken)
+	if r.damage != errNewUIDs {
+		progress += len(drop.matched)
+	}
 	if r.windowed() {
 		if r.window.taken == nil {
 			r.window.taken = map[ledger.Key]bool{}
@@ -173,7 +192,7 @@ func (r *run) goesOn(drop *maildrop, stored, taken []int) bool {
 			}
 		}
 	}
-	return progress > 0 && !r.limited() && (r.outOfTime || r.windowed() && !r.window.stuck)
+	return progress > 0 && (r.outOfTime || r.windowed() && !r.window.stuck)
 }
 
 // arrived notes, once a session has ended well, that nothing of it is under way any more.
@@ -222,6 +241,10 @@ func (r *run) rescue(ctx context.Context) error {
 	defer func() { r.account = account }()
 	r.account.Recent, r.account.Policy, r.account.DeleteAfter = true, config.Keep, 0
 	session, err := r.connect(ctx)
+	if wantsDelay(err) && r.quits > 0 {
+		r.log.Info("the server wants some time between two logins: mail that was under way when a session broke is sought by the next run", "messages", len(r.window.vanished))
+		return r.Ledger.SetNote(account.Name, rescueFirst, r.began)
+	}
 	if reply := (*pop3.ReplyError)(nil); errors.As(err, &reply) && !r.overQuota(reply) {
 		r.log.Warn("mail that was under way when a session broke is not listed any more, and recent mode was refused: tried again in a day", "messages", len(r.window.vanished), "reply", reply.Error())
 		return r.Ledger.SetNote(account.Name, recentRefused, r.began)
@@ -230,7 +253,26 @@ func (r *run) rescue(ctx context.Context) error {
 		return err
 	}
 	defer session.Close()
-	return r.rescueFrom(ctx, session)
+	if err := r.rescueFrom(ctx, session); err != nil {
+		return err
+	}
+	r.window.vanished = nil
+	return r.Ledger.SetNote(account.Name, rescueFirst, time.Time{})
+}
+
+// rescueEarly does so before any other session, where there was no time for it after them: for all that may have vanished.
+func (r *run) rescueEarly(ctx context.Context) error {
+	if !r.windowed() {
+		return nil
+	}
+	at, err := r.Ledger.Note(r.account.Name, rescueFirst)
+	if at.IsZero() || err != nil { // however long ago it is: the next run may come a day later
+		return err
+	}
+	if r.window.vanished, err = r.Ledger.Underway(r.account.Name); err != nil {
+		return err
+	}
+	return r.rescue(ctx)
 }
 
 // rescueFrom is the session of rescue.

@@ -101,7 +101,7 @@ func TestFullWindowOfStoredMail(t *testing.T) {
 // A server that goes on listing what was fetched is not asked for it day and night.
 func TestWindowThatStays(t *testing.T) {
 	w := newWorld(t, popsim.Config{}, "provider: gmail", "password: opensesame")
-	w.account.Password = "opensesame"
+	w.account.ChangePassword("opensesame")
 	w.deliverN(260)
 	w.succeed(fetch.Report{Listed: 260, New: 260, Stored: 260})
 	for range 3 {
@@ -301,7 +301,7 @@ func TestGmailAnyTroubleEndsWell(t *testing.T) {
 			popsim.Config{Pipelining: true}, box, "policy: "+policy)
 		offered := map[string]popsim.Message{}
 		for range rapid.IntRange(1, 4).Draw(t, "runs") {
-			for _, m := range w.receive(rapid.SampledFrom([]int{0, 1, 40, 260}).Draw(t, "messages")) {
+			for _, m := range w.receive(rapid.SampledFrom([]int{0, 1, 1, 40, 260}).Draw(t, "messages")) {
 				offered[m.UID] = m
 			}
 			if rapid.IntRange(0, 5).Draw(t, "saved again") == 0 {

@@ -26,6 +26,19 @@ type Account struct {
 	quota     quota
 }
 
+// ChangePassword sets another password while the server runs.
+func (a *Account) ChangePassword(to string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.Password = to
+}
+
+func (a *Account) secret() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.Password
+}
+
 // entry is a message in a maildrop and what became of it there.
 type entry struct {
 	*Message // as it was delivered, never changed: sessions read it without the lock

@@ -208,9 +208,9 @@ func (s *session) right(account *Account, recent bool, c credentials) bool {
 		return false
 	case g != nil && !g.Knobs.SpacesRefused:
 		cut := func(password string) string { return strings.ReplaceAll(password, " ", "") }
-		return cut(account.Password) == cut(c.password)
+		return cut(account.secret()) == cut(c.password)
 	default:
-		return account.Password == c.password
+		return account.secret() == c.password
 	}
 }
 

@@ -27,9 +27,12 @@ type volume struct {
 var (
 	whole = volume{messages: 5000, conversations: 1800, sent: 300, smtp: 60, spam: 200, trash: 100, chats: 40, drafts: 20,
 		years: 12, nasty: 2 << 20, long: 30, huge: 9 << 20, twins: 10}
-	small = volume{messages: 260, conversations: 90, sent: 20, smtp: 6, spam: 10, trash: 6, chats: 3, drafts: 3,
+	small = volume{messages: 520, conversations: 330, sent: 30, smtp: 6, spam: 20, trash: 10, chats: 4, drafts: 4,
 		years: 3, nasty: 70 << 10, twins: 3}
 )
+
+// smallWindow is for a small account what 250 is for a whole one. It is still as many messages as can only be a window.
+const smallWindow = 200
 
 const (
 	day = 24 * time.Hour

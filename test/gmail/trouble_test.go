@@ -2,6 +2,8 @@ package gmail
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,8 +18,10 @@ type trouble struct {
 	nth     int
 	octets  int64 // of a message that come before a cut
 	delay   time.Duration
-	seen    int
-	struck  bool
+
+	mu     sync.Mutex
+	seen   int
+	struck bool
 }
 
 // kind is what goes wrong.
@@ -39,23 +43,52 @@ const (
 )
 
 func (t *trouble) String() string {
-	if t == nil {
-		return "no trouble"
+	t.mu.Lock() // the server may not have noticed yet that the program is gone
+	defer t.mu.Unlock()
+	if !t.struck {
+		return fmt.Sprintf("(%s at %s %d)", t.kind, t.command, t.nth)
 	}
-	return fmt.Sprintf("%s at %s %d (struck: %v)", t.kind, t.command, t.nth, t.struck)
+	return fmt.Sprintf("%s at %s %d", t.kind, t.command, t.nth)
 }
 
-// kills tells whether the program may end by it.
-func (t *trouble) kills() bool { return t != nil && t.kind == kill }
+// trials are the troubles of one run.
+type trials []*trouble
 
-// anyTrouble draws one that strikes among so many messages; about half of them, in the last part of a session.
+func (all trials) String() string {
+	texts := []string{"no trouble"}
+	for i, t := range all {
+		texts = append(texts[:i], t.String())
+	}
+	return strings.Join(texts, ", ")
+}
+
+// kill tells whether the program may end by one of them.
+func (all trials) kill() bool {
+	return slices.ContainsFunc(all, func(t *trouble) bool { return t.kind == kill })
+}
+
+// draw draws the troubles of a run: some that strike anywhere while it asks for so many messages, and mostly one that
+// stops it there.
+func (w *world) draw(messages int) (all trials) {
+	for range w.random.IntN(4) {
+		all = append(all, w.anyTrouble(messages))
+	}
+	if w.random.IntN(6) > 0 {
+		last := &trouble{kind: oneOf(w.random, kill, suspend, expireFirst), command: "RETR", nth: messages, delay: w.delay()}
+		if last.kind == expireFirst && w.signIn == nil {
+			last.kind = kill
+		}
+		all = append(all, last)
+	}
+	return all
+}
+
+// anyTrouble draws one, half of the time not among the messages.
 func (w *world) anyTrouble(messages int) *trouble {
-	t := &trouble{nth: 1 + w.random.IntN(messages), command: "RETR", octets: w.random.Int64N(2000)}
-	t.kind = oneOf(w.random, cut, cut, cutInBody, cutInBody, cutObeyed, kill, kill, kill, suspend, suspend, refuseOne, refuse, seemEmpty, enabling, saved, expire, expire)
-	if t.kind == expire && w.signIn == nil {
-		t.kind = suspend
-	} else if t.kind == expire && w.random.IntN(3) == 0 {
-		t.kind = expireFirst
+	t := &trouble{nth: 1 + w.random.IntN(messages), command: "RETR", octets: w.random.Int64N(2000), delay: w.delay()}
+	t.kind = oneOf(w.random, cut, cut, cutInBody, cutInBody, cutObeyed, kill, kill, suspend, refuseOne, refuse, seemEmpty, enabling, saved, expire, expire, expireFirst)
+	if w.signIn == nil && (t.kind == expire || t.kind == expireFirst) {
+		t.kind = cut
 	}
 	switch t.kind {
 	case cut, cutObeyed, refuse:
@@ -63,22 +96,34 @@ func (w *world) anyTrouble(messages int) *trouble {
 			t.command, t.nth = oneOf(w.random, "QUIT", "QUIT", "DELE", "UIDL", "LIST", ""), 1+w.random.IntN(3)
 		}
 	case kill:
-		t.delay = time.Duration(w.random.Int64N(int64(oneOf(w.random, time.Nanosecond, 5*time.Millisecond, 100*time.Millisecond))))
-		if w.random.IntN(3) == 0 {
+		if w.random.IntN(2) == 0 {
 			t.command, t.nth = "QUIT", 1+w.random.IntN(3)
 		}
-	case seemEmpty, enabling, expireFirst:
+	case seemEmpty, enabling:
 		t.command, t.nth = "LOGIN", 1+w.random.IntN(3)
 	}
 	return t
 }
 
+// delay is how long after a command the program dies: at once, or while it stores what came.
+func (w *world) delay() time.Duration {
+	return time.Duration(w.random.Int64N(int64(oneOf(w.random, time.Nanosecond, 5*time.Millisecond, 100*time.Millisecond))))
+}
+
+// begin is the troubles for a run that dies when die is called.
+func (all trials) begin(w *world, die func()) popsim.Fault {
+	faults := make([]popsim.Fault, len(all))
+	for i, t := range all {
+		faults[i] = t.begin(w, die)
+	}
+	return popsim.FirstOf(faults...)
+}
+
 // begin is the trouble for a run that dies when die is called.
 func (t *trouble) begin(w *world, die func()) popsim.Fault {
-	var mu sync.Mutex
 	return func(r popsim.Request) popsim.Action {
-		mu.Lock()
-		defer mu.Unlock()
+		t.mu.Lock()
+		defer t.mu.Unlock()
 		if t.command != "" && r.Command != t.command {
 			return popsim.Action{}
 		}
@@ -130,20 +175,21 @@ func (w *world) arrive(n int) {
 	}
 }
 
-// suffer has so many runs go wrong, with mail coming in and time passing between.
+// suffer has so many runs go wrong, with mail coming in and time passing between. No run gets much further than its share.
 func (w *world) suffer(runs int) {
 	w.Helper()
 	for range runs {
-		left := max(1, w.account.Counts().Waiting)
-		if w.recent {
-			left = len(w.offered)
+		share := len(w.offered)/runs + 1
+		o := w.once(w.draw(share/2 + w.random.IntN(share+1)))
+		if w.box.Knobs.RecentWindow == 0 { // else what comes pushes out what was not fetched yet
+			w.arrive(w.random.IntN(w.volume.messages/200 + 2))
 		}
-		w.once(w.anyTrouble(min(left, 2*w.volume.messages/max(runs, 2))))
-		w.arrive(w.random.IntN(w.volume.messages/100 + 2))
-		w.pass(time.Duration(w.random.IntN(90)) * time.Minute)
-		if w.random.IntN(2) == 0 {
-			w.program.Must(w.T, "retry", "test")
+		if o.Code == 0 || w.random.IntN(8) == 0 {
+			w.pass(time.Duration(w.random.IntN(60)) * time.Minute)
+			continue
 		}
+		w.pass(2 * time.Hour)
+		w.program.Must(w.T, "retry", "test")
 	}
 }
 

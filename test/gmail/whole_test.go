@@ -12,6 +12,7 @@ import (
 func TestBackup(t *testing.T) {
 	for _, kind := range []string{"maildir", "mbox"} {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, chance(t), setting{volume: whole, kind: kind, policy: "keep"})
 			if n := w.volume.offered(); len(w.offered) != n {
 				t.Fatalf("%d messages are on offer, want %d", len(w.offered), n)
@@ -42,14 +43,16 @@ func TestBackup(t *testing.T) {
 // TestBackupThroughTroubles is the same account where nearly every run comes to grief.
 func TestBackupThroughTroubles(t *testing.T) {
 	t.Run("password", func(t *testing.T) {
-		w := newWorld(t, chance(t), setting{volume: whole, kind: "maildir", policy: "keep", quota: 12 << 20})
-		w.suffer(20)
+		t.Parallel()
+		w := newWorld(t, chance(t), setting{volume: whole, kind: "maildir", policy: "keep"})
+		w.suffer(14)
 		w.settle()
 	})
 	t.Run("xoauth2", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, chance(t), setting{volume: whole, kind: "mbox", policy: "delete", oauth: true,
 			box: popsim.GmailBox{Disposition: popsim.Trash}})
-		w.suffer(20)
+		w.suffer(14)
 		w.settle()
 	})
 }
