@@ -102,6 +102,9 @@ func TestService(t *testing.T) {
 	if state := c.property(service, "SubState"); state != "running" {
 		t.Errorf("it is %s", state)
 	}
+	if often := c.property(service, "WatchdogUSec"); often != "2min" {
+		t.Errorf("the watchdog wants to be fed every %s", often)
+	}
 	if status := c.property(service, "StatusText"); !strings.HasPrefix(status, "1 account; next run at ") {
 		t.Errorf("status: %s", status)
 	}
@@ -115,6 +118,7 @@ func TestService(t *testing.T) {
 	c.fetch()
 	c.holds(inState, 21)
 	c.loggedAsMeant()
+	c.run(strings.ReplaceAll(excerpt(t, "systemd.md", "sudo systemd-run"), "sudo ", ""))
 	c.run("systemctl stop popfetchd")
 	if result := c.property(service, "Result"); result != "success" {
 		t.Errorf("the stop: %s", result)
@@ -148,7 +152,9 @@ func TestReload(t *testing.T) {
 	if code, out := c.try("systemctl reload popfetchd"); code == 0 {
 		t.Errorf("reloading a bad file went well: %s", out)
 	}
-	c.await(from, service, "maildri")
+	if e := c.await(from, service, "maildri"); e.Priority != "3" {
+		t.Errorf("priority %s: %s", e.Priority, e.Message)
+	}
 	c.run("systemctl kill --kill-whom=main --signal=HUP popfetchd")
 	if e := c.await(from, service, "the configuration has mistakes"); e.Priority != "3" {
 		t.Errorf("priority %s: %s", e.Priority, e.Message)

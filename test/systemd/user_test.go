@@ -47,13 +47,13 @@ func TestUser(t *testing.T) {
 	}
 }
 
-// excerpt is the block of code in a paper that begins with a line.
+// excerpt is the block of code in a paper that begins so.
 func excerpt(t *testing.T, paper, first string) string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/" + paper)
 	must(t, err)
-	_, from, found := strings.Cut(string(text), "```\n"+first+"\n")
-	block, _, ended := strings.Cut(from, "```")
+	_, from, found := strings.Cut(string(text), "```\n"+first)
+	block, _, ended := strings.Cut(first+from, "```")
 	if !found || !ended {
 		t.Fatalf("docs/%s has no block that begins with %q", paper, first)
 	}
@@ -65,7 +65,8 @@ func TestHome(t *testing.T) {
 	c := boot(t)
 	c.someone()
 	c.asJoe("mkdir -m 700 Maildir && echo dear diary >diary")
-	c.credential(service, password)
+	c.run("printf '" + password + "' | systemd-creds encrypt --name=isp - " + credential + ".cred")
+	c.dropIn(service, "credential", "[Service]\nLoadCredentialEncrypted=isp:"+credential+".cred\n")
 	c.dropIn(service, "home", excerpt(t, "systemd.md", "# /etc/systemd/system/popfetchd.service.d/home.conf"))
 	c.configure(isp + "    maildir: /home/joe/Maildir\n    on_new: find /home >/var/lib/popfetchd/seen; id --user --name >>/var/lib/popfetchd/seen\n")
 	from := c.now()
