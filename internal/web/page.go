@@ -24,6 +24,7 @@ type page struct {
 	Refresh int    // seconds until a browser without script loads it again; 0: when asked to
 	Good    bool
 	Verdict string
+	Which   []string // some of the accounts that need attention
 	Next    string // the next run of any account
 	Totals  string
 
@@ -83,6 +84,9 @@ type live struct {
 // mostAside is how many messages that were set aside are listed of an account.
 const mostAside = 20
 
+// mostWhich is how many accounts are named at the top.
+const mostWhich = 6
+
 // anchor is an account's place in the page.
 func anchor(name string) string { return "account-" + name }
 
@@ -116,7 +120,7 @@ func (s *Server) gather(query url.Values) (page, error) {
 	return p, err
 }
 
-// verdict says in a line whether somebody has to do something.
+// verdict says in a line whether somebody has to do something, and notes about which accounts.
 func (p *page) verdict() (good bool, text string) {
 	troubled := map[string]bool{}
 	for _, a := range p.Accounts {
@@ -126,6 +130,11 @@ func (p *page) verdict() (good bool, text string) {
 	}
 	for _, i := range p.Incidents {
 		troubled[i.Account] = true
+	}
+	for _, a := range p.Accounts {
+		if troubled[a.Name] && len(p.Accounts) > 1 && len(p.Which) < mostWhich {
+			p.Which = append(p.Which, a.Name)
+		}
 	}
 	switch n := len(p.Accounts); {
 	case n == 0:

@@ -265,7 +265,7 @@ func TestTroubleIsShown(t *testing.T) {
 	h.states[0].Runs, h.states[1].Runs = 1, 1 // so it looks into the ledger again
 	h.states[0].Last = fetch.Report{Account: "joe", New: 9, Stored: 4, Failed: 5}
 	page := text(t, h.ask("GET", "/", ""))
-	for _, want := range []string{"2 of 2 accounts need attention", "No success for long", "quiet &amp; still", "The server has suspended the account", "the server hung up",
+	for _, want := range []string{"2 of 2 accounts need attention", `<a href="#account-joe">joe</a>, <a href="#account-ann">ann</a></p>`, "No success for long", "quiet &amp; still", "The server has suspended the account", "the server hung up",
 		"left alone until 14:00", "No success for 3 days", "u&lt;1&gt;", "-ERR &lt;b&gt;no&lt;/b&gt;", "5 waiting"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%q is not shown", want)
