@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"mime"
 	"net/http"
 	"os"
@@ -130,25 +131,28 @@ func TestCommand(t *testing.T) {
 
 // A command that does not end is ended, and what it started with it.
 func TestCommandEnds(t *testing.T) {
-	pipe := filepath.Join(t.TempDir(), "pid")
+	pipe := filepath.Join(t.TempDir(), "pipe")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	if err := unix.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	pid := make(chan string, 1)
+	dead := make(chan struct{})
 	go func() {
-		raw, _ := os.ReadFile(pipe)
-		pid <- strings.TrimSpace(string(raw))
+		defer close(dead)
+		f, err := os.Open(pipe)
+		if err != nil {
+			return
+		}
+		defer f.Close()
+		_, _ = f.Read(make([]byte, 8))
 		cancel(errors.New("that is long enough"))
+		_, _ = io.Copy(io.Discard, f) // ends when nobody is left that could write
 	}()
-	err := command{"sleep 1000 & echo $! >" + pipe + "; wait"}.send(ctx, sample())
+	err := command{"exec 3>" + pipe + "; sleep 1000 & echo begun >&3; wait"}.send(ctx, sample())
 	if err == nil || !strings.Contains(err.Error(), "that is long enough") {
 		t.Fatal(err)
 	}
-	status, err := os.ReadFile("/proc/" + <-pid + "/status")
-	if err == nil && !strings.Contains(string(status), "Z (zombie)") {
-		t.Errorf("it lives on:\n%s", status)
-	}
+	<-dead
 }
 
 func TestPings(t *testing.T) {

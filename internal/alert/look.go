@@ -81,6 +81,11 @@ func (a *Alerter) note(b *book) {
 	for _, i := range b.incidents {
 		a.open[i.Account] = true
 	}
+	for _, c := range b.Channels {
+		for _, t := range c.Told {
+			a.open[t.Account] = a.open[t.Account] || t.Over.IsZero()
+		}
+	}
 }
 
 // runs judges the runs that have ended.

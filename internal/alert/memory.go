@@ -42,7 +42,8 @@ type channelMemory struct {
 type told struct {
 	Account, Kind string
 	Since, At     time.Time
-	Count         int // of messages that were set aside
+	Over          time.Time // when it ended; zero: it goes on, as far as is known
+	Count         int       // of messages that were set aside
 }
 
 func (t told) key() string { return key(t.Account, t.Kind) }
@@ -185,8 +186,24 @@ func (b *book) find(account, kind string) int {
 	return slices.IndexFunc(b.incidents, func(i ledger.Incident) bool { return i.Account == account && i.Kind == kind })
 }
 
+// mark notes in what channels have told whether an incident is over, and says whether any had told it.
+func (b *book) mark(account, kind string, over time.Time) (any bool) {
+	for _, c := range b.Channels {
+		for n, t := range c.Told {
+			if t.Account == account && t.Kind == kind {
+				any = true
+				if over.IsZero() || t.Over.IsZero() {
+					c.Told[n].Over = over
+				}
+			}
+		}
+	}
+	return any
+}
+
 // raise notes an incident; of one that goes on only the text changes.
 func (b *book) raise(i ledger.Incident) {
+	b.mark(i.Account, i.Kind, time.Time{})
 	at := b.find(i.Account, i.Kind)
 	if at >= 0 && b.incidents[at].Text == i.Text {
 		return
@@ -206,10 +223,11 @@ func (b *book) raise(i ledger.Incident) {
 // end forgets an incident, if there is one. Channels that told it tell its end.
 func (b *book) end(account, kind string, now time.Time) {
 	at := b.find(account, kind)
-	if at < 0 {
+	if at < 0 { // the ledger may be another one than when it was told
+		b.mark(account, kind, now)
 		return
 	}
-	if !b.incidents[at].Told.IsZero() {
+	if b.mark(account, kind, now) {
 		b.Ended[key(account, kind)] = now
 	}
 	b.incidents = slices.Delete(b.incidents, at, at+1)

@@ -73,7 +73,7 @@ func (l *glance) errand(c channel) *errand {
 		}
 	}
 	for _, t := range e.memory.Told {
-		if l.book.find(t.Account, t.Kind) < 0 {
+		if !t.Over.IsZero() && l.book.find(t.Account, t.Kind) < 0 {
 			e.over = append(e.over, t)
 		}
 	}
@@ -84,7 +84,7 @@ func (l *glance) errand(c channel) *errand {
 func (l *glance) recall(c channel, m *channelMemory) {
 	for _, i := range l.incidents {
 		if concerns(c, i.Account) && !i.Told.IsZero() && !slices.ContainsFunc(m.Told, func(t told) bool { return t.key() == key(i.Account, i.Kind) }) {
-			m.Told = append(m.Told, told{i.Account, i.Kind, i.Since, i.Told, countOf(i.Text)})
+			m.Told = append(m.Told, told{Account: i.Account, Kind: i.Kind, Since: i.Since, At: i.Told, Count: countOf(i.Text)})
 		}
 	}
 }
@@ -154,7 +154,7 @@ func (a *Alerter) record(b *book, e *errand, now time.Time) {
 	m := e.memory
 	for _, i := range e.sent {
 		m.Told = slices.DeleteFunc(m.Told, func(t told) bool { return t.key() == key(i.Account, i.Kind) })
-		m.Told = append(m.Told, told{i.Account, i.Kind, i.Since, now, countOf(i.Text)})
+		m.Told = append(m.Told, told{Account: i.Account, Kind: i.Kind, Since: i.Since, At: now, Count: countOf(i.Text)})
 		b.toldOne(i.Account, i.Kind, now)
 	}
 	for _, over := range e.ended {

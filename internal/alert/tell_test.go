@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -266,6 +267,59 @@ func TestRestart(t *testing.T) {
 			want(t, h.subjects(t), "joe: fine again")
 		})
 	}
+}
+
+// A new ledger knows of no incident: that is no all-clear.
+func TestLedgerLost(t *testing.T) {
+	h := newHook(t)
+	w := newWorld(t, h, toHook, "joe", "ann")
+	w.ran("joe", errCertificate)
+	w.ran("ann", errCertificate)
+	w.after(time.Minute)
+	want(t, h.subjects(t), "joe, ann: the server's certificate expired")
+	w.books.Close()
+	for _, name := range []string{"ledger.db", "ledger.db-wal", "ledger.db-shm"} {
+		_ = os.Remove(filepath.Join(w.state, name))
+	}
+	var err error
+	if w.books, err = ledger.Open(filepath.Join(w.state, "ledger.db")); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	w.after(10 * time.Minute)
+	w.ran("joe", errCertificate)
+	w.after(time.Minute)
+	want(t, h.subjects(t))
+	w.ran("joe", nil)
+	w.ran("ann", nil)
+	w.after(time.Minute)
+	want(t, h.subjects(t), "joe, ann: fine again")
+}
+
+// The memory is written where it lies: a disk that has filled up meanwhile keeps nobody from remembering.
+func TestMemoryTakesNoRoom(t *testing.T) {
+	h := newHook(t)
+	w := newWorld(t, h, toHook, "joe")
+	w.after(time.Minute)
+	look := func() (uint64, int64) {
+		var s syscall.Stat_t
+		if err := syscall.Stat(filepath.Join(w.state, memoryName), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s.Ino, s.Size
+	}
+	inode, size := look()
+	w.books.Close()
+	w.Ended(w.account("joe"), fetch.Report{Account: "joe", Err: errSecret})
+	w.after(time.Minute)
+	want(t, h.subjects(t), "joe: configuration cannot be used, mend it")
+	if i, s := look(); i != inode || s != size {
+		t.Errorf("the file was inode %d of %d bytes, and is %d of %d", inode, size, i, s)
+	}
+	w.start()
+	w.Ended(w.account("joe"), fetch.Report{Account: "joe", Err: errSecret})
+	w.after(time.Minute)
+	want(t, h.subjects(t))
 }
 
 // Somebody else's success ends the incident too.
