@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -159,10 +160,13 @@ func post(ctx context.Context, client *http.Client, address string, header http.
 	return fmt.Errorf("%s answered %s: %q", request.URL.Host, answer.Status, said[:min(len(said), shownAnswer)])
 }
 
-// withoutAddress takes the address from an error of package http.
+// withoutAddress takes the address from an error of package http, and the steps in between.
 func withoutAddress(err error) error {
 	if failed := (*url.Error)(nil); errors.As(err, &failed) {
-		return failed.Err
+		err = failed.Err
+	}
+	if operation := (*net.OpError)(nil); errors.As(err, &operation) {
+		err = operation.Err
 	}
 	return err
 }
