@@ -13,8 +13,12 @@ import (
 // figuresAge is how old figures may be: popfetchd retry and others write to the ledger too.
 const figuresAge = time.Minute
 
-// historyShare is how many times as long as reading the history took it is shown: with millions of messages that takes seconds.
-const historyShare = 50
+// With millions of messages it takes seconds to read the history: what took longer than historyCheap is shown for historyShare times
+// as long at least, though mail may have come meanwhile.
+const (
+	historyCheap = 200 * time.Millisecond
+	historyShare = 50
+)
 
 // mostLetters is how many of the newest messages are shown.
 const mostLetters = 20
@@ -92,7 +96,8 @@ func (s *Server) historyOf(account string, states []daemon.State, now time.Time)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	of, before := mark(states), s.history[account]
-	if age := now.Sub(before.read).Abs(); age < historyShare*before.took || before.of == of && age < figuresAge {
+	age := now.Sub(before.read).Abs()
+	if before.of == of && age < figuresAge || before.took > historyCheap && age < historyShare*before.took {
 		return before, nil
 	}
 	began := time.Now()

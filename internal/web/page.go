@@ -25,7 +25,7 @@ type page struct {
 	Good    bool
 	Verdict string
 	Which   []string // some of the accounts that need attention
-	Next    string // the next run of any account
+	Next    string   // the next run of any account
 	Totals  string
 
 	Incidents []incident

@@ -359,3 +359,15 @@ func TestPapersOfMetrics(t *testing.T) {
 		}
 	}
 }
+
+// A page that is loaded right after a run shows what the run brought, however soon it comes after the page before.
+func TestHistoryIsOfTheLastRun(t *testing.T) {
+	h := newHouse(t, loopback)
+	for i := range 5 {
+		must(t, h.Ledger.Commit("joe", []ledger.Message{{Key: ledger.Key{UID: string(rune('a' + i))}, Mailbox: "/m", Name: "n", Size: 500, StoredAt: h.now}}, 0))
+		h.states[0].Runs++
+		if page := text(t, h.ask("GET", "/", "")); strings.Count(page, "moved or deleted here") != i+1 {
+			t.Errorf("after run %d %d messages are shown", i+1, strings.Count(page, "moved or deleted here"))
+		}
+	}
+}

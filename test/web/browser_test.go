@@ -86,7 +86,7 @@ func (b *browser) until(script string) {
 	b.Helper()
 	wait := "new Promise(done => { const look = () => { (" + script + ") ? done(true) : setTimeout(look, 50) }; look() })"
 	if _, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](wait, chromedp.EvalAwaitPromise)); err != nil {
-		b.Fatalf("waiting for %s: %v\n%s", script, err, read[string](b, "document.body.innerText"))
+		b.Fatalf("waiting for %s: %v", script, err)
 	}
 }
 
