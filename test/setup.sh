@@ -17,10 +17,11 @@ needed() {
 		python3        /usr/bin/python3       its mailbox module opens Maildir and mbox
 		mutt           /usr/bin/mutt          flags and deletes what popfetchd stored
 		exim4-daemon-light /usr/sbin/exim4    takes the mail that alerts send
-		chromium       /usr/bin/chromium      walks through the consent page of a sign-in
+		chromium       /usr/bin/chromium      walks through a sign-in, looks at the status page
 		debootstrap    /usr/sbin/debootstrap  makes the Debian in which the units are tested
 		systemd-container /usr/bin/systemd-nspawn boots it
 		lintian        /usr/bin/lintian       what Debian asks of a package
+		prometheus     /usr/bin/promtool      judges the metrics and the alert rules of the papers
 		man-db         /usr/bin/man           sets the manual pages
 		git            /usr/bin/git           packages are built from a commit
 	END
