@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -78,6 +80,22 @@ func TestWebhookFormats(t *testing.T) {
 			}
 			look(t, r, body)
 		})
+	}
+}
+
+// What a server repeats of the address, the token or a header is in no error: these may be secrets.
+func TestWebhookAnswerRepeatsSecrets(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, fmt.Sprintf("no %s, no %s, %q, %s", r.URL.Path, r.RequestURI, r.URL.Query(), r.Header), http.StatusNotFound)
+	}))
+	t.Cleanup(server.Close)
+	w := webhook{client: newClient(), settings: config.Webhook{
+		URL: config.Hidden(server.URL + "/hook/T0KENofPath%2Band/x?key=T0KENofQuery%2F"), Format: config.FormatSlack,
+		Headers: map[string]config.Hidden{"X-Key": "T0KENofHeader"},
+	}}
+	err := w.send(t.Context(), Message{Event: Trial})
+	if err == nil || strings.Contains(err.Error(), "T0KEN") || !strings.Contains(err.Error(), "answered 404 Not Found: \"no /hook/…/x") {
+		t.Error(err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,15 +150,49 @@ func post(ctx context.Context, client *http.Client, address string, header http.
 	}
 	defer answer.Body.Close()
 	said, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	status := strings.TrimSpace(fmt.Sprintf("%d %s", answer.StatusCode, http.StatusText(answer.StatusCode)))
 	switch {
 	case answer.StatusCode < 300:
 		return nil
 	case answer.StatusCode < 400:
-		return fmt.Errorf("%s answered %s: it wants another address; give that one in the configuration", request.URL.Host, answer.Status)
+		return fmt.Errorf("%s answered %s: it wants another address; give that one in the configuration", request.URL.Host, status)
 	case len(said) == 0:
-		return fmt.Errorf("%s answered %s", request.URL.Host, answer.Status)
+		return fmt.Errorf("%s answered %s", request.URL.Host, status)
 	}
-	return fmt.Errorf("%s answered %s: %q", request.URL.Host, answer.Status, said[:min(len(said), shownAnswer)])
+	told := withoutSecrets(string(said), request)
+	return fmt.Errorf("%s answered %s: %q", request.URL.Host, status, told[:min(len(told), shownAnswer)])
+}
+
+// shortSecret is the length from which a part of an address or header may be one.
+const shortSecret = 6
+
+// withoutSecrets takes from an answer what it repeats of the request, as many servers do with a path that they do not know.
+func withoutSecrets(said string, request *http.Request) string {
+	address := request.URL
+	secrets := append(strings.Split(address.Path, "/"), strings.Split(address.EscapedPath(), "/")...)
+	for _, values := range address.Query() {
+		secrets = append(secrets, values...)
+	}
+	secrets = append(secrets, strings.FieldsFunc(address.RawQuery, func(r rune) bool { return r == '&' || r == '=' })...)
+	if address.User != nil {
+		password, _ := address.User.Password()
+		secrets = append(secrets, address.User.Username(), password)
+	}
+	for name, values := range request.Header {
+		if name == "Content-Type" || name == "User-Agent" {
+			continue
+		}
+		for _, value := range values {
+			secrets = append(secrets, strings.TrimPrefix(value, "Bearer "))
+		}
+	}
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) }) // one may be part of another
+	for _, secret := range secrets {
+		if len(secret) >= shortSecret {
+			said = strings.ReplaceAll(said, secret, "…")
+		}
+	}
+	return said
 }
 
 // withoutAddress takes the address from an error of package http, and the steps in between.
