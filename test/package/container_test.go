@@ -56,6 +56,25 @@ func imageOf(t *testing.T) string {
 	return image
 }
 
+// The papers build the image in the format that has health checks: podman drops them from its own, with a warning alone.
+func TestDocumentedBuildKeepsHealthCheck(t *testing.T) {
+	for _, name := range []string{"README.md", "deploy/container/Containerfile"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		builds := regexp.MustCompile(`podman build .*`).FindAllString(string(text), -1)
+		if len(builds) == 0 {
+			t.Errorf("%s does not say how to build the image", name)
+		}
+		for _, build := range builds {
+			if !strings.Contains(build, "--format docker") {
+				t.Errorf("%s: %s makes an image without its health check", name, build)
+			}
+		}
+	}
+}
+
 // In a folder with nothing but the program it does the whole job: no library, shell, time zone or temporary folder is
 // missing. The health check of the container works there, and finds out when nothing was fetched for too long.
 func TestNothingElseIsNeeded(t *testing.T) {
