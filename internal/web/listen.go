@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 
@@ -29,7 +30,11 @@ func Listen(ctx context.Context, l config.Listen) (net.Listener, error) {
 		}
 		listen.Control = ownerOnly
 	}
-	listener, err := listen.Listen(ctx, l.Network, l.Address)
+	network := l.Network
+	if address, err := netip.ParseAddrPort(l.Address); err == nil && address.Addr().Is4() {
+		network = "tcp4" // package net takes 0.0.0.0 for every address of IPv6 too
+	}
+	listener, err := listen.Listen(ctx, network, l.Address)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}

@@ -129,6 +129,16 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// Whoever lets everybody in by IPv4 has said nothing of IPv6, which may reach further.
+func TestEveryAddressOfIPv4(t *testing.T) {
+	listener, err := Listen(t.Context(), config.Listen{Network: "tcp", Address: "0.0.0.0:0"})
+	must(t, err)
+	defer listener.Close()
+	if at := listener.Addr().(*net.TCPAddr); at.IP.To4() == nil {
+		t.Errorf("it listens at %s", at)
+	}
+}
+
 // nextEvent reads one event's two lines and the empty one.
 func nextEvent(t *testing.T, from *bufio.Reader) string {
 	t.Helper()
