@@ -190,6 +190,7 @@ func settingsFailed(account config.Account, doing string, err error) error {
 		scope  *gmail.ScopeError
 		signIn *oauth.SignInError
 		off    *gmail.NotEnabledError
+		unsafe *oauth.UnsafeError
 		exit   *exitError
 	)
 	code, advice := exitTemporary, ""
@@ -202,6 +203,8 @@ func settingsFailed(account config.Account, doing string, err error) error {
 		code, advice = exitRefused, fmt.Sprintf("; sign in again: popfetchd login %s", account.Name)
 	case errors.As(err, &off):
 		code = exitRefused
+	case errors.As(err, &unsafe):
+		code = exitConfig
 	}
 	return &exitError{code: code, err: fmt.Errorf("account %s: %s: %w%s", account.Name, doing, err, advice)}
 }

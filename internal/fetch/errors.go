@@ -78,6 +78,7 @@ func KindOf(err error) Kind {
 		secret      *config.SecretError
 		file        *config.Error
 		credentials *pop3.CredentialError
+		unsafe      *oauth.UnsafeError
 		disk        *store.Error
 		memory      *ledger.Error
 		path        *fs.PathError
@@ -91,7 +92,7 @@ func KindOf(err error) Kind {
 		return judged.kind
 	case errors.As(err, &held):
 		return held.kind()
-	case errors.As(err, &secret), errors.As(err, &file), errors.As(err, &credentials):
+	case errors.As(err, &secret), errors.As(err, &file), errors.As(err, &credentials), errors.As(err, &unsafe):
 		return Configuration
 	case errors.Is(err, store.ErrLocked), errors.Is(err, ledger.ErrBusy), errors.Is(err, errStopped):
 		return Temporary

@@ -120,6 +120,13 @@ type damaged struct{ path string }
 
 func (d *damaged) Error() string { return d.path + " is damaged" }
 
+// An UnsafeError says that a store's file is not used as it stands: only the user can tell whether the sign-in in it is still
+// theirs alone. Trying again does not help.
+type UnsafeError struct{ Problem string }
+
+// Error says what is wrong and how to mend it.
+func (e *UnsafeError) Error() string { return e.Problem }
+
 func (s Store) read() (record, error) {
 	// Without O_NONBLOCK a FIFO in the file's place would hold us for ever.
 	f, err := os.OpenFile(s.Path, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -132,10 +139,10 @@ func (s Store) read() (record, error) {
 		return record{}, failed("looking at", s.Path, err)
 	}
 	if !info.Mode().IsRegular() {
-		return record{}, fmt.Errorf("%s is no regular file; remove it", s.Path)
+		return record{}, &UnsafeError{s.Path + " is no regular file; remove it"}
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return record{}, fmt.Errorf("others can read %s and the sign-in in it (mode %04o); run chmod 600 %s", s.Path, mode, s.Path)
+		return record{}, &UnsafeError{fmt.Sprintf("others can read %s and the sign-in in it (mode %04o); run chmod 600 %s", s.Path, mode, s.Path)}
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile))
 	if err != nil {
