@@ -7,11 +7,12 @@ import (
 )
 
 // Explain returns one paragraph that says what to choose in Gmail's settings so that they do what policy and access in
-// the file say. It is for accounts with an app password, by which Gmail's settings cannot be read.
+// the file say. It is for accounts whose settings at Gmail cannot be
+// read: with an app password, or while nobody is signed in.
 func Explain(policy config.Policy, access config.Access) string {
 	want := Wanted(policy, access)
-	return fmt.Sprintf("Gmail itself decides which mail it offers and what becomes of its copy of fetched mail, and with an app password "+
-		"popfetchd cannot read what is chosen there. In Gmail in a browser, open Settings (the gear), \"See all settings\", the tab "+
+	return fmt.Sprintf("Gmail itself decides which mail it offers and what becomes of its copy of fetched mail, and only with "+
+		"OAuth, once signed in, can popfetchd read what is chosen there. In Gmail in a browser, open Settings (the gear), \"See all settings\", the tab "+
 		"\"Forwarding and POP/IMAP\". Under \"POP download\", choose %s. Under \"When messages are accessed with POP\", choose %q: each "+
 		"message that popfetchd has fetched will then %s, as `policy: %s` says. The other choices there are %s. Then \"Save Changes\".",
 		accessChoice(want.Access), want.Disposition.Label(), want.Disposition.fate(), policy, otherChoices(want.Disposition))
