@@ -2,6 +2,7 @@ package alert
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/http/httptest"
+	"net/textproto"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -80,6 +82,25 @@ func TestWebhookFormats(t *testing.T) {
 			}
 			look(t, r, body)
 		})
+	}
+}
+
+// A server that repeats a login, as it was sent or in clear, does not have it in the log by that.
+func TestLoginIsNotRepeated(t *testing.T) {
+	const password, token = "sm+tp \"secret\"", "ya29.t0ken"
+	for _, sent := range []string{password, "\x00joe\x00" + password} {
+		for _, form := range []string{sent, base64.StdEncoding.EncodeToString([]byte(sent))} {
+			l := login{name: "joe", secret: password}
+			if err := l.unrepeated(&textproto.Error{Code: 535, Msg: "no " + form + "!"}); err.Error() != `535 "no ***!"` {
+				t.Error(err)
+			}
+		}
+	}
+	first := base64.StdEncoding.EncodeToString([]byte("user=joe\x01auth=Bearer " + token + "\x01\x01"))
+	l := login{name: "joe", secret: token, token: true}
+	err := said(t.Context(), "mail", "the login", l.unrepeated(&textproto.Error{Code: 535, Msg: first + " " + token}))
+	if want := `mail refused the login: 535 "*** ***"`; err.Error() != want {
+		t.Errorf("%v, not %s", err, want)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -126,7 +127,7 @@ func (e email) talk(ctx context.Context, client *smtp.Client, secure *tls.Config
 	if login.name != "" {
 		login.host, login.secured = e.settings.Host, e.settings.TLS != "none"
 		if err := client.Auth(login); err != nil {
-			return &loginError{said(ctx, address, "the login", err)}
+			return &loginError{said(ctx, address, "the login", login.unrepeated(err))}
 		}
 	}
 	if err := mailFrom(client, e.settings.From); err != nil {
@@ -223,6 +224,21 @@ func (l *login) Start(server *smtp.ServerInfo) (string, []byte, error) {
 		return "", nil, fmt.Errorf("%w: neither PLAIN nor LOGIN", errNoLogin)
 	}
 	return l.by.Start(server)
+}
+
+// unrepeated takes from an answer what it repeats of the login: the secret, or the Base64 that it was sent in.
+func (l *login) unrepeated(err error) error {
+	reply := (*textproto.Error)(nil)
+	if !errors.As(err, &reply) {
+		return err
+	}
+	msg := reply.Msg
+	for _, secret := range []string{"\x00" + l.name + "\x00" + l.secret, "user=" + l.name + "\x01auth=Bearer " + l.secret + "\x01\x01", l.secret} {
+		if secret != "" {
+			msg = strings.NewReplacer(base64.StdEncoding.EncodeToString([]byte(secret)), "***", secret, "***").Replace(msg)
+		}
+	}
+	return &textproto.Error{Code: reply.Code, Msg: msg}
 }
 
 // Next implements smtp.Auth.
