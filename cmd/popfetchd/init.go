@@ -150,6 +150,7 @@ func (s *initCall) findPlace() error {
 		return err
 	}
 	s.path = path
+	s.stateDir = ownStateDir()
 	for _, given := range []*string{&s.passwordFile, &s.clientSecretFile, &s.caFile} {
 		if *given, err = fromHere(*given); err != nil {
 			return err
@@ -186,6 +187,17 @@ func fromHere(path string) (string, error) {
 	}
 	here, err := os.Getwd()
 	return filepath.Join(strings.ReplaceAll(here, "$", "$$"), path), err
+}
+
+// ownStateDir is where this terminal's XDG_STATE_HOME puts the ledger, "" where
+// it says nothing new. Cron and a service do not know that variable: with
+// another ledger they would fetch everything a second time.
+func ownStateDir() string {
+	dir := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(dir) || filepath.Clean(dir) == filepath.Join(os.Getenv("HOME"), ".local", "state") {
+		return ""
+	}
+	return strings.ReplaceAll(filepath.Join(dir, "popfetchd"), "$", "$$")
 }
 
 // fromHereTemplate is fromHere for the path of a mailbox, in which %Y and the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -130,7 +131,7 @@ func (s *initCall) sayHowToStart() {
 		program = "/usr/local/bin/popfetchd"
 	}
 	command := shellWord(program)
-	if s.configPath != "" {
+	if s.configPath != "" || !foundByDefault(s.path) {
 		command += " --config " + shellWord(s.path)
 	}
 	if s.ask == nil {
@@ -139,6 +140,12 @@ func (s *initCall) sayHowToStart() {
 	s.say("\nFrom now on with cron (crontab -e):\n  %s %s --once\n", s.cronTimes(), strings.ReplaceAll(command, "%", `\%`))
 	s.say("\nOr with systemd, as you:\n%s", userUnit(command))
 	s.say("For the whole machine see README.md. How it goes:\n  %s\n", s.call("status"))
+}
+
+// foundByDefault tells whether path is looked at without --config where nothing
+// is set but HOME: cron and a service do not know the terminal's XDG_CONFIG_HOME.
+func foundByDefault(path string) bool {
+	return path == filepath.Join(os.Getenv("HOME"), ".config", "popfetchd", "popfetchd.yaml")
 }
 
 // cronTimes are the times for a crontab: cron needs no more than a quarter of

@@ -17,6 +17,7 @@ import (
 // answers are what a new configuration is made of.
 type answers struct {
 	path     string // of the configuration, absolute
+	stateDir string // "": the usual one
 	name     string // of the account
 	provider provider.Provider
 	host     string // where there is no provider, or in the place of the provider's
@@ -55,6 +56,11 @@ func (w answers) text() string {
 	b := &yamlText{}
 	b.comment(`popfetchd's configuration, begun by "popfetchd init". "popfetchd check" says what it means,`,
 		`"popfetchd check --online" tries it. docs/config.md explains every key.`)
+	if w.stateDir != "" {
+		b.raw("\n")
+		b.comment("Where popfetchd remembers what it stored, from wherever it is started.")
+		b.raw("state_dir: " + yamlWord(w.stateDir) + "\n")
+	}
 	b.raw("\naccounts:\n  - name: " + yamlWord(w.name) + "\n")
 	if w.provider.Name != "" {
 		b.key("provider", w.provider.Name)
@@ -76,9 +82,13 @@ func (w answers) text() string {
 	b.raw("\n")
 	b.note(`When the daemon fetches: "@every 15m", "@hourly", or cron's five fields.`)
 	b.raw("    schedule: " + strconv.Quote(w.schedule()) + "\n\n")
-	b.comment("Another account goes here, with a name of its own and the same keys.", "",
-		"How many accounts are fetched at the same time, and where popfetchd remembers what it stored:",
-		"parallel: 4", "state_dir: ~/.local/state/popfetchd")
+	b.comment("Another account goes here, with a name of its own and the same keys.", "")
+	if w.stateDir != "" {
+		b.comment("How many accounts are fetched at the same time:", "parallel: 4")
+	} else {
+		b.comment("How many accounts are fetched at the same time, and where popfetchd remembers what it stored:",
+			"parallel: 4", "state_dir: ~/.local/state/popfetchd")
+	}
 	return b.String()
 }
 
