@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/textproto"
@@ -82,6 +83,27 @@ func TestWebhookFormats(t *testing.T) {
 			}
 			look(t, r, body)
 		})
+	}
+}
+
+// Something that is no web server may send back what it gets: Go's error shows the first line of that.
+func TestEchoIsNotShown(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.CopyN(conn, conn, 64)
+	}()
+	err = post(t.Context(), newClient(), "http://"+listener.Addr().String()+"/T0KENofPath/", http.Header{}, []byte(strings.Repeat("x", 64)))
+	if err == nil || strings.Contains(err.Error(), "T0KEN") || !strings.Contains(err.Error(), "malformed HTTP") {
+		t.Error(err)
 	}
 }
 

@@ -146,7 +146,11 @@ func post(ctx context.Context, client *http.Client, address string, header http.
 	request.Header.Set("User-Agent", "popfetchd")
 	answer, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("%s: %w", request.URL.Host, withoutAddress(err))
+		err = withoutAddress(err)
+		if text := withoutSecrets(err.Error(), request); text != err.Error() { // of an answer that is none of HTTP
+			err = errors.New(text)
+		}
+		return fmt.Errorf("%s: %w", request.URL.Host, err)
 	}
 	defer answer.Body.Close()
 	said, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
