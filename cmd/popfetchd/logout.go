@@ -46,7 +46,7 @@ func (a *app) logout(ctx context.Context, c *config.Config, account config.Accou
 	if err != nil {
 		return err
 	}
-	token, err := source.Store.Load()
+	token, err := source.Store.LoadToRevoke()
 	result := logoutResult{Account: account.Name, Removed: !errors.Is(err, fs.ErrNotExist)}
 	var revokeErr error
 	if err == nil && source.Client.RevokeURL != "" {

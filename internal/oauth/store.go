@@ -73,6 +73,12 @@ func (s Store) Load() (Token, error) {
 	return r.token(), err
 }
 
+// LoadToRevoke is Load for a token that is to be ended: one that others can read all the more.
+func (s Store) LoadToRevoke() (Token, error) {
+	r, err := s.readIf(func(fs.FileMode) bool { return true })
+	return r.token(), err
+}
+
 // Save keeps the token of a sign-in just made. A refresh token that was there before stays in the file until the new
 // one has worked.
 func (s Store) Save(t Token) error {
@@ -128,6 +134,11 @@ type UnsafeError struct{ Problem string }
 func (e *UnsafeError) Error() string { return e.Problem }
 
 func (s Store) read() (record, error) {
+	return s.readIf(func(mode fs.FileMode) bool { return mode&0o077 == 0 })
+}
+
+// readIf reads the file when its permissions will do.
+func (s Store) readIf(fine func(fs.FileMode) bool) (record, error) {
 	// Without O_NONBLOCK a FIFO in the file's place would hold us for ever.
 	f, err := os.OpenFile(s.Path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -141,7 +152,7 @@ func (s Store) read() (record, error) {
 	if !info.Mode().IsRegular() {
 		return record{}, &UnsafeError{s.Path + " is no regular file; remove it"}
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); !fine(mode) {
 		return record{}, &UnsafeError{fmt.Sprintf("others can read %s and the sign-in in it (mode %04o); run chmod 600 %s", s.Path, mode, s.Path)}
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile))
