@@ -20,8 +20,8 @@ const (
 	maxSize = 1 << 40
 
 	// listBudget bounds the memory that a server's lists may cost, so that a hostile one cannot take a small machine's.
-	// It serves for some 270,000 messages with UIDs like Gmail's.
-	listBudget = 32 << 20
+	// It serves for some 240,000 messages with UIDs like Gmail's.
+	listBudget = 28 << 20
 
 	// lineCost is what a line is reckoned to take besides its UID's octets: an Entry with the slack of its slice, and what
 	// callers keep beside each entry.
@@ -61,7 +61,7 @@ type Listing struct {
 // Entry, and Damage says so. Numbers beyond STAT's count are left out: mail that came after it, for the next session.
 //
 // Errors are a *ReplyError, but for the case of Listing.Refused, with the session in good order, or one that ends the session:
-// a *ProtocolError for a line without a message number, for a list without end and for lists that need more than 32 MiB.
+// a *ProtocolError for a line without a message number, for a list without end and for lists that need more than 28 MiB.
 func (s *Session) List() (Listing, error) {
 	if err := s.ready(); err != nil {
 		return Listing{}, err

@@ -100,14 +100,14 @@ func TestListBudget(t *testing.T) {
 		want  string
 	}{
 		"many messages": {"+OK 2000000 1\r\n+OK\r\n", func(b []byte, n int) []byte { return numberedLine(b, n, " 0", 1e6+n) },
-			"the list needs more than 32 MiB: 310689 messages came, STAT says 2000000"},
+			"the list needs more than 28 MiB: 271853 messages came, STAT says 2000000"},
 		"long UIDs": {"+OK 2000000 1\r\n+OK\r\n", func(b []byte, n int) []byte { return numberedLine(b, n, long, 1e6+n) },
-			"the list needs more than 32 MiB: 96698 messages came, STAT says 2000000"},
+			"the list needs more than 28 MiB: 84611 messages came, STAT says 2000000"},
 		"LIST alone": {"+OK 2000000 1\r\n-ERR\r\n+OK\r\n", func(b []byte, n int) []byte { return numberedLine(b, n, " ", 1) },
-			"the list needs more than 32 MiB: 335544 messages came, STAT says 2000000"},
-		"one message for ever":  {"+OK 2000000 1\r\n+OK\r\n", same("1 a\r\n"), "the list needs more than 32 MiB"},
+			"the list needs more than 28 MiB: 293601 messages came, STAT says 2000000"},
+		"one message for ever":  {"+OK 2000000 1\r\n+OK\r\n", same("1 a\r\n"), "the list needs more than 28 MiB"},
 		"beyond STAT":           {"+OK 5 1\r\n+OK\r\n", same("6 a\r\n"), "list is longer than the 1005 lines it may have"},
-		"STAT refused":          {"-ERR no\r\n+OK\r\n", same("6 a\r\n"), "list is longer than the 336544 lines it may have"},
+		"STAT refused":          {"-ERR no\r\n+OK\r\n", same("6 a\r\n"), "list is longer than the 294601 lines it may have"},
 		"later, and never ends": {"+OK 5 1\r\n+OK [SYS/TEMP]\r\n", same("x\r\n"), "list is longer than the 1005 lines it may have"},
 	} {
 		t.Run(name, func(t *testing.T) {

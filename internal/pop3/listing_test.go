@@ -132,7 +132,7 @@ func TestMalformedList(t *testing.T) {
 		{list("1 2", "1 "+strings.Repeat("u", 1100), "1 2"), "line is longer than 1024 octets"},
 		{list("1 2", strings.Repeat("1 a|", 1001)+"1 a", ""), "list is longer than the 1001 lines it may have"},
 		{list("0 0", strings.Repeat("1 a|", 1000)+"1 a", ""), "list is longer than the 1000 lines it may have"},
-		{list("2000000 2", strings.Repeat("2000001 a|", listBudget/lineCost+1000)+"1 a", ""), "list is longer than the 336544 lines it may have"},
+		{list("2000000 2", strings.Repeat("2000001 a|", listBudget/lineCost+1000)+"1 a", ""), "list is longer than the 294601 lines it may have"},
 		{"+OK 1 2\r\n-ERR no\r\n+OK\r\nx\r\n.\r\n", `LIST: "x"`},
 		{"+OK 1 2\r\n+OK\r\n1 a\n.\r\n", "bare LF"},
 		{"+OK 1 2\r\n+OK\r\n1 a\r\n.\n+OK\r\n", "bare LF"},
