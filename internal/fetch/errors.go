@@ -110,13 +110,3 @@ type sortedError struct {
 }
 
 func (e *sortedError) Unwrap() error { return e.error }
-
-// Worst returns the error kinds' first in the order that exit codes are chosen by: configuration, login, disk, bug,
-// temporary.
-func Worst(kinds ...Kind) Kind {
-	worst := Fine
-	for _, kind := range kinds {
-		worst = max(worst, kind)
-	}
-	return worst
-}

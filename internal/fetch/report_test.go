@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,20 +47,6 @@ func TestKindOf(t *testing.T) {
 				t.Errorf("%v: %d, want %d", err, got, want)
 			}
 		}
-	}
-}
-
-func TestWorst(t *testing.T) {
-	order := []fetch.Kind{fetch.Fine, fetch.Temporary, fetch.Bug, fetch.Local, fetch.Refused, fetch.Configuration}
-	for i, worst := range order {
-		kinds := slices.Clone(order[:i+1])
-		slices.Reverse(kinds)
-		if got := fetch.Worst(kinds...); got != worst {
-			t.Errorf("of %v %d is worst, want %d", kinds, got, worst)
-		}
-	}
-	if fetch.Worst() != fetch.Fine {
-		t.Error("nothing is fine")
 	}
 }
 
