@@ -120,19 +120,35 @@ func (m *Mbox) Sweep() error {
 	if resolveErr != nil {
 		return join(err, resolveErr)
 	}
-	sweepLock(path, m.options)
-	before, after, _ := strings.Cut(lockFileName(m.options.Account, "*", m.options.Hostname), "*")
-	return join(err, sweep(filepath.Dir(path), func(name string) bool {
+	sweepDot(path, m.options)
+	return join(err, sweepLockFiles(path, m.options))
+}
+
+// sweepLockFiles removes the account's dot locks to be (lock_dot.go) that dead
+// runs left. Who makes one holds the fcntl lock, so while that is ours nobody
+// is at it, not even an account of the same name in another state folder.
+func sweepLockFiles(path string, o Options) error {
+	f, err := openMbox(path, false)
+	if err != nil {
+		return nil // for the append to say
+	}
+	l := &lockedMbox{File: f}
+	defer l.unlock()
+	if holder, err := l.lockFile(); err != nil || holder != "" {
+		return nil
+	}
+	before, after, _ := strings.Cut(lockFileName(o.Account, "*", o.Hostname), "*")
+	return sweep(filepath.Dir(path), func(name string) bool {
 		digits, begins := strings.CutPrefix(name, before)
 		digits, ends := strings.CutSuffix(digits, after)
 		return begins && ends && isRandomDigits(digits)
-	}))
+	})
 }
 
-// sweepLock removes a stale dot lock. The next append would do that, but until
+// sweepDot removes a stale dot lock. The next append would do that, but until
 // then mail readers could not write to the mbox. To take both locks and to
 // release them is all it takes; what is in the way is for the append to say.
-func sweepLock(path string, o Options) {
+func sweepDot(path string, o Options) {
 	if _, err := os.Lstat(path + ".lock"); err != nil {
 		return
 	}

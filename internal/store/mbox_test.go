@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -198,6 +199,14 @@ func TestSweepMbox(t *testing.T) {
 		write(t, filepath.Join(m.options.SpoolDir, name), "of others")
 	}
 	write(t, filepath.Join(dir, lockFileName("other", "0123456789abcdef", testHost)), "of another account")
+
+	locked := must(lockMbox(t.Context(), m.path, m.options, false))(t)
+	check(t, m.Sweep()) // an account of the same name, in another state folder, is at it
+	if !slices.Contains(names(t, dir), lockFileName("test", "0123456789abcdef", testHost)) {
+		t.Error("the file that another one's dot lock is being made of was removed")
+	}
+	check(t, locked.unlock())
+
 	check(t, m.Sweep())
 	sameSet(t, names(t, m.options.SpoolDir), keep)
 	sameSet(t, names(t, dir), []string{"box", lockFileName("other", "0123456789abcdef", testHost)})
