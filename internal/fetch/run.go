@@ -12,6 +12,7 @@ import (
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/ledger"
 	"github.com/popfetchd/popfetchd/internal/pop3"
+	"github.com/popfetchd/popfetchd/internal/provider"
 	"github.com/popfetchd/popfetchd/internal/store"
 )
 
@@ -97,7 +98,12 @@ func (r *run) do(ctx context.Context) error {
 // bring anything.
 func (r *run) visits(ctx context.Context) error {
 	for n := 1; ; n++ {
+		sessions, stored := r.report.Sessions, r.report.Stored
 		again, err := r.visit(ctx)
+		if r.report.Sessions > sessions && r.cutShort(err, r.report.Stored-stored) {
+			r.log.Info("the server ended the session before everything had come: another one goes on", "reply", err.Error())
+			again, err = true, nil
+		}
 		switch {
 		case err != nil && r.quits > 0 && wantsDelay(err):
 			r.log.Info("the server wants some time between two logins: the rest comes with the next run", "reply", err.Error())
@@ -212,11 +218,28 @@ func (r *run) lose(over *lostSession, drop *maildrop, wanted, stored int) bool {
 		over.number = drop.listing[slices.Index(drop.keys, over.key)].Number
 		r.culprits = append(r.culprits, over)
 	}
+	fruitful := r.fruitful(stored)
+	deletions := len(drop.plan.remove) > 0 && r.quits == 0 || stored > 0 && r.deletesAtOnce()
+	return fruitful && (wanted-stored > 1 || deletions || over.retry)
+}
+
+// cutShort says that the server ended a session by a reply that is known to mean no more than that, and that another one
+// is worth the try.
+func (r *run) cutShort(err error, stored int) bool {
+	reply := (*pop3.ReplyError)(nil)
+	if !errors.As(err, &reply) {
+		return false
+	}
+	known, ok := r.account.Preset().Advise(reply.Code, reply.Text)
+	return ok && known.Does == provider.NewSession && r.fruitful(stored)
+}
+
+// fruitful takes note of what a session that was lost has stored, and says whether there may be another one.
+func (r *run) fruitful(stored int) bool {
 	if r.barren++; stored > 0 {
 		r.barren = 0
 	}
-	deletions := len(drop.plan.remove) > 0 && r.quits == 0 || stored > 0 && r.deletesAtOnce()
-	return r.barren < maxBarren && (wanted-stored > 1 || deletions || over.retry)
+	return r.barren < maxBarren
 }
 
 // list asks what the maildrop holds and plans.

@@ -133,6 +133,9 @@ const (
 	Permanent Behaviour = "permanent"
 	// Temporary: try again, each time after a longer while.
 	Temporary Behaviour = "temporary"
+	// NewSession: go on in another session at once; where that brings nothing,
+	// as Temporary.
+	NewSession Behaviour = "new-session"
 	// OverQuota: no login for an hour, then for two, up to a day.
 	OverQuota Behaviour = "over-quota"
 )

@@ -123,7 +123,7 @@ func checkReplies(t *testing.T, p Provider) {
 		if r.Match == "" || r.Match != strings.ToLower(r.Match) || strings.HasPrefix(r.Match, "[") != strings.HasSuffix(r.Match, "]") {
 			t.Errorf("match %q: in small letters, and codes in brackets", r.Match)
 		}
-		if !slices.Contains([]Behaviour{Permanent, Temporary, OverQuota}, r.Does) {
+		if !slices.Contains([]Behaviour{Permanent, Temporary, NewSession, OverQuota}, r.Does) {
 			t.Errorf("%q does %q", r.Match, r.Does)
 		}
 		if !isSentence(r.Means) || !strings.Contains(r.Means, "; ") || !isPage(r.Page) {

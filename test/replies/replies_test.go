@@ -3,6 +3,7 @@ package replies
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -266,33 +267,52 @@ func TestSignInEnded(t *testing.T) {
 	w.fetchesAll()
 }
 
-// A session that ends with its token, by a line and the end of the connection, costs nothing that has come.
+// A session that ends with its token, by a line and the end of the connection, costs nothing that has come, and another one goes
+// on at once: with the first message to come, or the second.
 func TestSessionExpires(t *testing.T) {
 	for _, pipelining := range []bool{true, false} {
-		t.Run(fmt.Sprint(pipelining), func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, "gmail", "xoauth2")
-			if !pipelining {
-				w.account.Gmail.Knobs.NoPipelining = true
-			}
-			w.server.SetFault(w.count(func(r popsim.Request) popsim.Action {
-				if r.Command == "RETR" && r.Message == 2 {
-					w.signIn.Expire()
-					return popsim.Refuse(popsim.SessionExpired)
+		for message := range 2 {
+			t.Run(fmt.Sprint(pipelining, message), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, "gmail", "xoauth2")
+				w.account.Gmail.Knobs.NoPipelining = !pipelining
+				var once sync.Once
+				w.server.SetFault(w.count(func(r popsim.Request) (a popsim.Action) {
+					if r.Command == "RETR" && r.Message == message+1 {
+						once.Do(func() {
+							w.signIn.Expire()
+							a = popsim.Refuse(popsim.SessionExpired)
+						})
+					}
+					return a
+				}))
+				w.brokeOff = message
+				w.fetchesAll()
+				if n := w.dials.Load(); n != 4 { // the second is refused with the old token, and the last one finds nothing new
+					t.Errorf("%d calls", n)
 				}
-				return popsim.Action{}
-			}))
-			o, dials := w.visit()
-			if o.Code != temporary || dials != 1 || len(w.program.Stored(w)) != 1 {
-				t.Errorf("exit code %d, %d calls, %d stored", o.Code, dials, len(w.program.Stored(w)))
-			}
-			w.says(o.Stderr, reply{provider: "gmail", says: popsim.SessionExpired, means: "Gmail has ended the session",
-				page: "https://developers.google.com/workspace/gmail/imap/imap-smtp"})
-			w.server.SetFault(w.count(nil))
-			w.brokeOff = 1
-			w.fetchesAll()
-		})
+			})
+		}
 	}
+}
+
+// Where sessions expire before anything comes, there are three of them, and then the run has failed.
+func TestSessionsExpireAtOnce(t *testing.T) {
+	w := newWorld(t, "gmail", "xoauth2")
+	w.server.SetFault(w.count(func(r popsim.Request) popsim.Action {
+		if r.Command == "RETR" {
+			return popsim.Refuse(popsim.SessionExpired)
+		}
+		return popsim.Action{}
+	}))
+	o, dials := w.visit()
+	if o.Code != temporary || dials != 3 {
+		t.Errorf("exit code %d, %d calls", o.Code, dials)
+	}
+	w.says(o.Stderr, reply{provider: "gmail", says: popsim.SessionExpired, means: "Gmail has ended the session",
+		page: "https://developers.google.com/workspace/gmail/imap/imap-smtp"})
+	w.server.SetFault(w.count(nil))
+	w.fetchesAll()
 }
 
 // What lifts a hold: another password, another user name, whatever else the file says of the account, and retry. A file that is
