@@ -46,7 +46,7 @@ func simKnobs() []simKnob {
 		on("login-delay", "a login within 5 minutes of the last is refused", func(p *simPlan) *bool { return &p.box.Knobs.EnforceLoginDelay }),
 		on("in-use", "one session at a time", func(p *simPlan) *bool { return &p.box.Knobs.InUse }),
 		on("quota-hangs-up", "--daily-limit ends the session", func(p *simPlan) *bool { return &p.box.Knobs.QuotaHangsUp }),
-		on("two-step-only", "AUTH takes no response on its line, as Microsoft's", func(p *simPlan) *bool { return &p.server.TwoStepOnly }),
+		on("two-step-only", "AUTH takes no token on its line, as Microsoft's", func(p *simPlan) *bool { return &p.server.TwoStepOnly }),
 		on("one-line-only", "AUTH takes its response on its line only", func(p *simPlan) *bool { return &p.server.OneLineOnly }),
 		on("no-sni-certificate", "without SNI comes a certificate nobody signed", func(p *simPlan) *bool { return &p.server.NoSNICertificate }),
 	}

@@ -49,7 +49,7 @@ func (s *session) auth(arg string) answer {
 	switch {
 	case parse == nil:
 		return s.say("-ERR unknown mechanism", "-ERR bad command "+s.id)
-	case given && (c.TwoStepOnly || s.microsoft()):
+	case given && (c.TwoStepOnly && !strings.EqualFold(mechanism, "PLAIN") || s.microsoft()):
 		return answer{status: "-ERR " + ProtocolError, end: errDone}
 	case !given && c.OneLineOnly && s.gmail():
 		return s.badCommand()

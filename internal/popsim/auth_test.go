@@ -66,6 +66,7 @@ func TestTokens(t *testing.T) {
 		{"two steps only", popsim.Config{Token: good, TwoStepOnly: true}, popsim.Knobs{},
 			exchange{{"AUTH XOAUTH2 " + xoauth2(joe, "good"), "-ERR Protocol error. Connection is closed. 10"}}, true},
 		{"two steps are fine", popsim.Config{Token: good, TwoStepOnly: true}, popsim.Knobs{}, exchange{{"AUTH XOAUTH2", "+ "}, {xoauth2(joe, "good"), "+OK"}}, false},
+		{"a password on one line", popsim.Config{TwoStepOnly: true}, popsim.Knobs{}, exchange{{"AUTH PLAIN " + b64("\x00"+joe+"\x00open sesame"), "+OK"}}, false},
 		{"one line only", popsim.Config{Token: good, OneLineOnly: true}, popsim.Knobs{}, exchange{{"AUTH XOAUTH2", "-ERR bad command"}}, true},
 		{"one line is fine", popsim.Config{Token: good, OneLineOnly: true}, popsim.Knobs{}, exchange{{"AUTH XOAUTH2 " + xoauth2(joe, "good"), "+OK"}}, false},
 		{"a fault at LOGIN", popsim.Config{Token: good, Fault: popsim.On("LOGIN", 0, popsim.Refuse("[AUTH] no"))}, popsim.Knobs{},

@@ -44,7 +44,7 @@ type Config struct {
 	// It is asked again at each command and within messages: once it says no, the session is cut. Called by many goroutines.
 	Token       func(username, token string) bool
 	Challenge   string // JSON for the client whose token is refused; empty: the constant Challenge
-	TwoStepOnly bool   // AUTH with the response on the same line is a protocol error; so it is with Microsoft in any case
+	TwoStepOnly bool   // AUTH with a token on the same line is a protocol error; so it is with Microsoft in any case
 	OneLineOnly bool   // AUTH without is an error
 
 	DailyOctets int64         // of messages, in any 24 hours; then an account is locked, and commands are refused with Exceeded. 0: no limit
