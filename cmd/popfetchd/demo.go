@@ -181,6 +181,8 @@ func demoFarewell(c *config.Config, result demoResult, keepServing bool) string 
 	program := programName()
 	kept, _ := mailbox(c.Accounts[0], time.Now())
 	moved, _ := mailbox(c.Accounts[1], time.Now())
+	kept, moved = shellWord(kept), shellWord(moved)
+	file := shellWord(result.Config)
 	text := fmt.Sprintf(`
 That was the whole job: %s, %s, in %.1f s.
 Each was safe on the disk before it counted as fetched.
@@ -192,7 +194,7 @@ Each was safe on the disk before it counted as fetched.
 The server goes on until you press Ctrl-C; a new message comes every %d s.
 In another terminal:
   %s --config %s --once
-`, int(newMail.Seconds()), program, result.Config)
+`, int(newMail.Seconds()), program, file)
 	} else {
 		text += "The server has ended with this demo; the mail stays.\n"
 	}
@@ -203,6 +205,6 @@ Try next:
   %s --config %s status
   less %s
 Then your own mail: see "Gmail in five minutes" in README.md.
-`, kept, moved, program, result.Config, result.Config)
+`, kept, moved, program, file, file)
 	return text
 }

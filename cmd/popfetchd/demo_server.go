@@ -215,7 +215,7 @@ func (p *pacedReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// programName is how to call this program from the command line.
+// programName is how to call this program from the command line, as a shell takes it.
 func programName() string {
 	const name = "popfetchd"
 	self, err := os.Executable()
@@ -228,7 +228,7 @@ func programName() string {
 		}
 	}
 	if folder, err := os.Getwd(); err == nil && folder == filepath.Dir(self) {
-		return "./" + filepath.Base(self)
+		return shellWord("./" + filepath.Base(self))
 	}
-	return self
+	return shellWord(self)
 }

@@ -102,7 +102,7 @@ func (t *simTeller) begin(s *simServer, dir, file string, p *simPlan) {
 		_ = t.app.printJSON(start) // the output remembers its error
 		return
 	}
-	program := programName() + " --config " + file
+	program := programName() + " --config " + shellWord(file)
 	t.app.say(`A Gmail account that does not exist, %s, is served at %s, with TLS:
 %s in %s.
   %s
@@ -120,7 +120,7 @@ Gmail's setting: %s.
   less %s
 The mail comes to %s
 Ctrl-C ends this. What happens:
-`, program, program, file, filepath.Join(dir, "Maildir"))
+`, program, program, shellWord(file), filepath.Join(dir, "Maildir"))
 }
 
 // oddities are what is not as usual, in words.
