@@ -44,10 +44,10 @@ func (l bundle) add(subject string) popsim.Message {
 // readerFields are those that mail readers write into an mbox, as Dovecot's manual lists them, and mutt's Lines.
 var readerFields = []string{"Status:", "X-Status:", "X-Keywords:", "X-UID:", "X-IMAP:", "X-IMAPbase:", "Content-Length:", "Lines:"}
 
-// bare is a message without what mail readers write into its header.
+// bare is a message without what mail readers write into its header, and without blank lines at its end.
 func bare(message string) string {
 	header, body, _ := strings.Cut(message, "\n\n")
-	return unmarked(header+"\n") + "\n" + body
+	return unmarked(header+"\n") + "\n" + strings.TrimRight(body, "\n")
 }
 
 // unmarked is a text without any line that looks like such a field.

@@ -253,7 +253,8 @@ func TestNeighbourAppends(t *testing.T) {
 				})
 			}
 			p.fetches(0)
-			weigh(t, "neighbours: another program appends during runs", p.Account, p.want, false)
+			// Who takes no lock is seen in the middle of a write (the kernel shows it page by page), and may get blank lines behind it.
+			weigh(t, "neighbours: another program appends during runs", p.Account, p.want, how == "none")
 			p.misses(0)
 		})
 	}
