@@ -56,6 +56,9 @@ func (a *app) retry(books *ledger.Ledger, account string, uids []string) error {
 			return usagef("no message %q of account %s has failed; popfetchd status %s lists those that were set aside", uid, account, account)
 		}
 	}
+	gone := !slices.ContainsFunc(failed, func(f ledger.Failure) bool {
+		return !vanished(f) && (len(uids) == 0 || slices.Contains(uids, f.UID))
+	})
 	n, err := books.Retry(account, uids)
 	if err != nil {
 		return err
@@ -77,6 +80,8 @@ func (a *app) retry(books *ledger.Ledger, account string, uids []string) error {
 		fmt.Fprintf(a.stdout, "%s: the next run logs in again\n", account)
 	}
 	switch {
+	case n > 0 && gone:
+		fmt.Fprintf(a.stdout, "%s: %s forgotten; what is listed again is fetched\n", account, plural(n, "message"))
 	case n > 0:
 		fmt.Fprintf(a.stdout, "%s: the next run fetches %s again (popfetchd --once %s does it now)\n", account, plural(n, "message"), account)
 	case !lifted:

@@ -180,7 +180,11 @@ func (a *app) printAside(s accountStatus) {
 	if len(s.aside) == 0 {
 		return
 	}
-	fmt.Fprintf(a.stdout, "\n%s: %s set aside, still on the server:\n", s.Account, plural(len(s.aside), "message"))
+	where := ", still on the server"
+	if slices.ContainsFunc(s.aside, vanished) {
+		where = ""
+	}
+	fmt.Fprintf(a.stdout, "\n%s: %s set aside%s:\n", s.Account, plural(len(s.aside), "message"), where)
 	for _, f := range s.aside[:min(len(s.aside), mostAside)] {
 		fmt.Fprintf(a.stdout, "  %q, %s: %s\n", f.UID, size(f.ListedSize), oneLine(f.Error))
 	}
@@ -188,6 +192,9 @@ func (a *app) printAside(s accountStatus) {
 		fmt.Fprintf(a.stdout, "  and %d more: see the table failures of the ledger\n", more)
 	}
 }
+
+// vanished tells whether a message is on the server no more, as far as one sees.
+func vanished(f ledger.Failure) bool { return f.Reason == ledger.Vanished }
 
 // printHold tells that the account is left alone, and how much of its daily
 // limit is used.

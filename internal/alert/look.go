@@ -162,6 +162,9 @@ func (l *glance) aside(account config.Account) {
 	case n == large:
 		l.raise(ledger.Incident{Account: account.Name, Kind: SetAside, Since: l.now,
 			Text: fmt.Sprintf("%s %s and left on the server", plural(n, "message"), tooLargeWords)})
+	case first.Reason == ledger.Vanished:
+		l.raise(ledger.Incident{Account: account.Name, Kind: SetAside, Since: l.now,
+			Text: fmt.Sprintf("%s not fetched; one of them %s", plural(n, "message"), first.Error)})
 	default:
 		l.raise(ledger.Incident{Account: account.Name, Kind: SetAside, Since: l.now,
 			Text: fmt.Sprintf("%s set aside after several tries, and left on the server; one of them: %s", plural(n, "message"), first.Error)})

@@ -351,6 +351,24 @@ func TestAccountLeavesTheFile(t *testing.T) {
 	}
 }
 
+// Mail that Gmail lists no more, though it never came, is told of with what brings it back.
+func TestVanished(t *testing.T) {
+	h := newHook(t)
+	w := newWorld(t, h, toHook, "joe")
+	w.ran("joe", nil)
+	lost := ledger.Failure{Key: ledger.Key{UID: "a", ListedSize: 5}, Reason: ledger.Vanished, Attempts: 1, Error: "is listed no more: save it again"}
+	if err := w.books.Fail("joe", []ledger.Failure{lost}); err != nil {
+		t.Fatal(err)
+	}
+	w.Ended(w.account("joe"), fetch.Report{Account: "joe"})
+	w.after(time.Minute)
+	messages := h.messages(t)
+	if len(messages) != 1 || messages[0].Subject != "joe: 1 message could not be fetched" || !strings.Contains(messages[0].Text, lost.Error) ||
+		strings.Contains(messages[0].Text, "left on the server") {
+		t.Errorf("%+v", messages)
+	}
+}
+
 func TestSetAside(t *testing.T) {
 	h := newHook(t)
 	w := newWorld(t, h, toHook, "joe")

@@ -155,7 +155,7 @@ func phraseOf(i ledger.Incident, at time.Time) phrase {
 			todo: "mend what the details name; popfetchd check says whether it is right"}
 	case SetAside:
 		return phrase{short: asideShort(i.Text), what: "not all messages can be fetched", was: "messages could not be fetched",
-			todo: status + "; the messages stay on the server, and are never deleted there by popfetchd"}
+			todo: status + "; popfetchd deletes none of these messages on the server"}
 	case Settings:
 		return phrase{short: "Gmail's POP settings differ", what: "Gmail's own POP settings are not what the configuration says", was: "Gmail's POP settings were not those of the configuration",
 			todo: "run: popfetchd gmail settings " + i.Account}

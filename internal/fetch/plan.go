@@ -66,7 +66,7 @@ func makePlan(keys []ledger.Key, states []ledger.State, rules rules, now time.Ti
 			}
 		case rules.maxMessageSize > 0 && keys[i].ListedSize > rules.maxMessageSize:
 			p.tooLarge = append(p.tooLarge, i)
-		case failure == nil || failure.Reason == ledger.TooLarge: // the limit is gone, or was raised
+		case failure == nil || failure.Reason == ledger.TooLarge || failure.Reason == ledger.Vanished: // the limit was raised; it is listed again
 			p.fetch = append(p.fetch, i)
 		case failure.NextAt.IsZero():
 			p.setAside = append(p.setAside, i)

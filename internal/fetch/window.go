@@ -297,11 +297,25 @@ func (r *run) rescueFrom(ctx context.Context, session *pop3.Session) error {
 	if ended, err := r.finish(ctx, session, drop, stored); err != nil || !ended || r.limited() {
 		return err
 	}
-	if lost := len(r.window.vanished) - len(drop.keys); lost > 0 {
-		r.log.Warn("mail that was under way when a session broke is listed no more, not even among the last 30 days: somebody deleted it, or Gmail counts it as fetched; "+
-			"to have it listed again, save \"Enable POP for all mail\" in Gmail's settings once more: nothing is stored twice", "messages", lost)
+	if err := r.giveUp(missing(r.window.vanished, drop.keys)); err != nil {
+		return err
 	}
 	return r.Ledger.Arrived(r.account.Name, missing(r.window.vanished, drop.worthAnotherTry()))
+}
+
+// giveUp records messages that POP gives no way to any more, so that status and an alert tell of them.
+func (r *run) giveUp(vanished []ledger.Key) error {
+	if len(vanished) == 0 {
+		return nil
+	}
+	const advice = "listed no more, not even among the last 30 days: somebody deleted it, or Gmail counts it as fetched; " +
+		"to have it listed again, save \"Enable POP for all mail\" in Gmail's settings once more: nothing is stored twice"
+	r.log.Warn("mail that was under way when a session broke is "+advice, "messages", len(vanished))
+	failures := make([]ledger.Failure, len(vanished))
+	for i, key := range vanished {
+		failures[i] = ledger.Failure{Key: key, Reason: ledger.Vanished, Attempts: 1, Error: "was under way when a session broke, and is " + advice}
+	}
+	return r.Ledger.Fail(r.account.Name, failures)
 }
 
 // worthAnotherTry returns the keys of what is listed and neither too large nor set aside.

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/popfetchd/popfetchd/internal/fetch"
+	"github.com/popfetchd/popfetchd/internal/ledger"
 	"github.com/popfetchd/popfetchd/internal/popsim"
 )
 
@@ -163,10 +164,18 @@ func TestMailThatVanishesForGood(t *testing.T) {
 	if !strings.Contains(w.log.String(), "listed no more, not even among the last 30 days") {
 		t.Error("the log does not tell")
 	}
+	lost, err := w.ledger.Failures("joe")
+	w.must(err)
+	if len(lost) != 1 || lost[0].Reason != ledger.Vanished || !lost[0].NextAt.IsZero() {
+		t.Errorf("status tells of %+v", lost)
+	}
 	w.quiet(w.run())
 	w.account.SaveSettings(popsim.AllMail, "")
 	w.run()
 	w.holds(all...)
+	if lost, err = w.ledger.Failures("joe"); err != nil || len(lost) != 0 {
+		t.Errorf("after it came status tells of %+v, %v", lost, err)
+	}
 }
 
 // Recent mode lists everything each time: it is known by its UID, also when it was stored in normal mode and with other sizes.

@@ -58,6 +58,7 @@ const (
 	Refused  Reason = "refused"   // the server answered -ERR when asked for it
 	Broken   Reason = "broken"    // the connection broke while it was being received
 	TooLarge Reason = "too large" // it exceeds max_message_size
+	Vanished Reason = "vanished"  // it was asked for in a session that broke, and is listed no more
 )
 
 // Failure tells of a message that could not be fetched so far.

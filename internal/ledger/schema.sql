@@ -55,7 +55,7 @@ CREATE TABLE failures (
 	uid         TEXT    NOT NULL,
 	listed_size INTEGER NOT NULL,
 	occurrence  INTEGER NOT NULL,
-	reason      TEXT    NOT NULL,              -- refused: the server said -ERR; broken: the connection broke over it; too large
+	reason      TEXT    NOT NULL,              -- refused: the server said -ERR; broken: the connection broke over it; too large; vanished: not listed since
 	attempts    INTEGER NOT NULL,
 	error       TEXT    NOT NULL,              -- of the last attempt
 	next_at     INTEGER,                       -- not tried again before; NULL: set aside
