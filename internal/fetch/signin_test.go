@@ -167,6 +167,27 @@ func TestProviderIsDown(t *testing.T) {
 	}
 }
 
+// A token that the server refused is not shown to it again while the provider cannot give another one.
+func TestRefusedTokenWhileTheProviderIsDown(t *testing.T) {
+	w, provider := newSignedIn(t, popsim.GmailBox{}, popsim.Config{})
+	provider.Expire()
+	provider.Close()
+	logins := 0
+	w.server.SetFault(func(r popsim.Request) popsim.Action {
+		if r.Command == "LOGIN" {
+			logins++
+		}
+		return popsim.Action{}
+	})
+	for range 3 {
+		w.fail(fetch.Temporary, fetch.Report{})
+		w.pass(10 * time.Minute)
+	}
+	if logins != 1 {
+		t.Errorf("it was shown %d times", logins)
+	}
+}
+
 // A server that wants AUTH and the token on one line gets them so, and one that hangs up is asked again.
 func TestOneLineServer(t *testing.T) {
 	w, _ := newSignedIn(t, popsim.GmailBox{}, popsim.Config{OneLineOnly: true})

@@ -48,11 +48,15 @@ func worthwhile(t Token) time.Duration {
 }
 
 // Renew returns another access token than the refused one: the stored one, when somebody refreshed it meanwhile, or
-// else a fresh one. Errors are those of Token.
+// else a fresh one. Errors are those of Token. Whatever comes of it, the refused one is not given out again.
 func (s Source) Renew(ctx context.Context, refused string) (Token, error) {
-	return s.current(ctx, func(r record) bool {
+	t, err := s.current(ctx, func(r record) bool {
 		return r.Access != refused && r.token().left(s.now()) > lastUse
 	})
+	if err != nil {
+		return Token{}, errors.Join(err, s.Store.forget(ctx, refused))
+	}
+	return t, nil
 }
 
 // Mark returns bytes that change whenever a sign-in or a refresh replaced what only they can replace, and nil when there

@@ -96,6 +96,22 @@ func (s Store) Save(t Token) error {
 	return s.write(next)
 }
 
+// forget removes an access token that was refused, so that nobody tries it again. Without a refresh token it stays: a sign-in
+// is more than nothing.
+func (s Store) forget(ctx context.Context, refused string) error {
+	release, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	r, err := s.read()
+	if err != nil || r.Access != refused || r.Refresh == "" {
+		return nil // what is wrong was said, or is for another time
+	}
+	r.Access = ""
+	return s.write(r)
+}
+
 // Remove forgets the sign-in. One that is not there is removed already.
 func (s Store) Remove() error {
 	release, err := s.lock(context.Background())

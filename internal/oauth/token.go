@@ -25,7 +25,7 @@ func (t Token) Allows(scope string) bool {
 func (t Token) left(now time.Time) time.Duration {
 	switch {
 	case t.Access == "":
-		return 0
+		return -1
 	case t.Expiry.IsZero():
 		return 1<<63 - 1
 	}
