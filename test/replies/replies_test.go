@@ -73,8 +73,6 @@ var rows = []reply{
 		"Gmail counts too many logins", popPage, overQuota},
 	{"gmail", "[AUTH] Lockdown in sector 4", logins, "Gmail has suspended this account", popPage, overQuota},
 	{"gmail", "[AUTH] Invalid credentials.", []place{atToken}, "Gmail no longer takes the token", "https://myaccount.google.com/connections", permanent},
-	{"gmail", "Session expired, please login again.", inSession, "Gmail has ended the session",
-		"https://developers.google.com/workspace/gmail/imap/imap-smtp", passes},
 	{"gmail", "[SYS/TEMP] " + stillEnables, append(logins, stat...), "Gmail is still applying a change", popPage, passes},
 	{"gmail", stillEnables, append(logins, stat...), "Gmail is still applying a change", popPage, passes},
 	{"gmail", "[IN-USE] Mailbox is in use by another session.", logins, "Gmail says that another program", popPage, passes},
@@ -298,21 +296,28 @@ func TestSessionExpires(t *testing.T) {
 
 // Where sessions expire before anything comes, there are three of them, and then the run has failed.
 func TestSessionsExpireAtOnce(t *testing.T) {
-	w := newWorld(t, "gmail", "xoauth2")
-	w.server.SetFault(w.count(func(r popsim.Request) popsim.Action {
-		if r.Command == "RETR" {
-			return popsim.Refuse(popsim.SessionExpired)
-		}
-		return popsim.Action{}
-	}))
-	o, dials := w.visit()
-	if o.Code != temporary || dials != 3 {
-		t.Errorf("exit code %d, %d calls", o.Code, dials)
+	for _, at := range inSession {
+		t.Run(at.auth+","+at.command, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "gmail", at.auth)
+			w.server.SetFault(w.count(func(r popsim.Request) popsim.Action {
+				if r.Command == at.command {
+					return popsim.Refuse(popsim.SessionExpired)
+				}
+				return popsim.Action{}
+			}))
+			for range 2 { // it is no reason to wait
+				o, dials := w.visit()
+				if o.Code != temporary || dials != 3 {
+					t.Errorf("exit code %d, %d calls", o.Code, dials)
+				}
+				w.says(o.Stderr, reply{provider: "gmail", says: popsim.SessionExpired, means: "Gmail has ended the session",
+					page: "https://developers.google.com/workspace/gmail/imap/imap-smtp"})
+			}
+			w.server.SetFault(w.count(nil))
+			w.fetchesAll()
+		})
 	}
-	w.says(o.Stderr, reply{provider: "gmail", says: popsim.SessionExpired, means: "Gmail has ended the session",
-		page: "https://developers.google.com/workspace/gmail/imap/imap-smtp"})
-	w.server.SetFault(w.count(nil))
-	w.fetchesAll()
 }
 
 // What lifts a hold: another password, another user name, whatever else the file says of the account, and retry. A file that is
