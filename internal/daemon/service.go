@@ -26,7 +26,7 @@ const (
 	// aWhile is what anything may take on a machine that is busy.
 	aWhile = 2 * time.Minute
 	// longestStep is how long a run may say nothing, besides its network timeouts: looking through a mailbox of a million
-	// files on a slow disk takes minutes, a very long list over a very slow line as well.
+	// files on a slow disk takes minutes, and lists over a very slow line up to twenty.
 	longestStep = 30 * time.Minute
 )
 

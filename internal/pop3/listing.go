@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
@@ -66,6 +67,8 @@ func (s *Session) List() (Listing, error) {
 	if err := s.ready(); err != nil {
 		return Listing{}, err
 	}
+	s.wire.until = time.Now().Add(listTime)
+	defer func() { s.wire.until = time.Time{} }()
 	l := &listing{session: s, maxLines: listBudget/lineCost + spareLines}
 	steps := []struct {
 		command string

@@ -86,6 +86,7 @@ func TestTooSlow(t *testing.T) {
 		"one octet of a list":    {listAll, []drip{{lists, 99, 0}, {line(99), 1, 70 * time.Second}}, 5 * time.Minute, "is too slow"},
 		"one line of a list":     {listAll, []drip{{lists, 99, 0}, {line(99), 5, 4 * time.Minute}}, 5*time.Minute + 5*time.Second/64, "in a longer reply a second for each 64 octets"},
 		"half a line of a list":  {listAll, []drip{{lists + line(9999) + "1 ", 99999, 0}, {"x", 1, 299 * time.Second}, {"x", 1, 2 * time.Second}}, 300 * time.Second, "is too slow"},
+		"a list that drips":      {listAll, []drip{{lists, 99, 0}, {line(100_000), 100, time.Second}}, 20 * time.Minute, "its lists took more than 20m0s"},
 		"one octet of a message": {retrieveOne, []drip{{"+OK\r\n", 5, 0}, {"body", 1, 4 * time.Minute}}, 5*time.Minute + time.Second/64, "is too slow"},
 		"half the rate":          {retrieveOne, []drip{{"+OK\r\n", 5, 0}, {strings.Repeat("body\r\n", 9999), 32, 1100 * time.Millisecond}}, 549*time.Second + time.Second/2, "is too slow"},
 		"message, then silence":  {retrieveOne, []drip{{"+OK\r\n", 5, 0}, {strings.Repeat("body", 9999), 99999, 0}, {".", 1, time.Hour}}, 5 * time.Minute, "was silent for 5m0s"},

@@ -26,6 +26,10 @@ const (
 	// minRate is how many octets a second a list or a message must bring on average: half of what a line of 1200 baud
 	// carries, and enough that a server cannot hold a session for years by an octet now and then.
 	minRate = 64
+
+	// listTime is what all lists of a session may take together, however steadily they drip: who waits for them sees no
+	// progress. 100,000 messages fit in over a modem.
+	listTime = 20 * time.Minute
 )
 
 // A wire is the net.Conn that go-pop3 talks through. It gives the library one status line at a time and
@@ -47,6 +51,7 @@ type wire struct {
 	buf         []byte
 	start, end  int           // buf[start:end] was received and not yet taken
 	patience    time.Duration // how long the next read may wait
+	until       time.Time     // no read waits for longer; zero: no such time
 	gathered    []byte        // written and not yet sent
 	statusText  []byte        // text of the last status line, behind +OK or -ERR
 	secrets     []string
@@ -98,6 +103,8 @@ func (w *wire) lateness(doing string) string {
 	switch {
 	case doing == writing:
 		return fmt.Sprintf("took no command for %s", w.timeout)
+	case !w.until.IsZero() && !time.Now().Before(w.until):
+		return fmt.Sprintf("is too slow: its lists took more than %s", listTime)
 	case w.patience < w.timeout:
 		return fmt.Sprintf("is too slow: it has %s for a line, and in a longer reply a second for each %d octets", w.timeout, minRate)
 	}
@@ -208,7 +215,11 @@ func (w *wire) fill() error {
 	copy(w.buf, w.buf[w.start:w.end])
 	w.start, w.end = 0, w.end-w.start
 	start := time.Now()
-	w.setDeadline(start, w.patience)
+	wait := w.patience
+	if !w.until.IsZero() {
+		wait = min(wait, w.until.Sub(start))
+	}
+	w.setDeadline(start, wait)
 	n, err := w.Conn.Read(w.buf[w.end:])
 	w.end += n
 	if n == 0 && err != nil {
