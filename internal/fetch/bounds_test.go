@@ -333,3 +333,14 @@ func TestOverQuotaWhileTakingAgain(t *testing.T) {
 	w.run()
 	w.holds(all...)
 }
+
+// However many messages are larger than they were listed, the others come.
+func TestManyLargerThanListed(t *testing.T) {
+	w := newWorld(t, popsim.Config{ListedSize: func(popsim.Message) int64 { return 30 }}, "max_message_size: 1KB")
+	for i := range 6 {
+		w.deliver(fmt.Sprint("large", i), strings.Repeat("all work and no play\r\n", 1000))
+	}
+	small := w.deliver("small", "x")
+	w.run()
+	w.boxHolds(w.box, small)
+}

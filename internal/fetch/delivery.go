@@ -76,8 +76,12 @@ func (d *delivery) add(ctx context.Context, index int, key ledger.Key, message i
 	return true, nil
 }
 
-// drop takes back the message that was just added.
-func (d *delivery) drop() error {
+// drop takes back the message that was just added, or seemed to be here.
+func (d *delivery) drop(added bool) error {
+	if !added {
+		d.matches = d.matches[:len(d.matches)-1]
+		return nil
+	}
 	last := len(d.batch.indices) - 1
 	d.batch.indices, d.batch.keys = d.batch.indices[:last], d.batch.keys[:last]
 	return d.fail(d.batch.Drop())
@@ -99,9 +103,20 @@ func (d *delivery) discard() error {
 	return d.fail(b.Discard())
 }
 
-// handOverFull hands the batch over if it has reached one of its bounds.
+// doubt gives up all that nothing proves to be what it seems.
+func (d *delivery) doubt() error {
+	d.matches = nil
+	return d.discard()
+}
+
+// isFull says that the batch has reached one of its bounds.
+func (d *delivery) isFull() bool {
+	return d.batch != nil && (d.batch.Len() >= batchMessages || d.batch.Bytes() >= batchBytes || d.run.Now().Sub(d.batch.began) >= batchAge)
+}
+
+// handOverFull hands the batch over if it is full.
 func (d *delivery) handOverFull(ctx context.Context) error {
-	if d.batch.Len() < batchMessages && d.batch.Bytes() < batchBytes && d.run.Now().Sub(d.batch.began) < batchAge {
+	if !d.isFull() {
 		return nil
 	}
 	return d.fail(d.handOver(ctx))

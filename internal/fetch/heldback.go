@@ -37,6 +37,7 @@ func (r *run) safe(ctx context.Context, drop *maildrop, due []int) ([]int, error
 			here = append(here, index)
 		case drop.states[index].Deletion != ledger.Held:
 			held = append(held, key)
+			drop.states[index].Deletion = ledger.Held
 			r.log.Warn("a message was moved, changed or deleted here: the server's copy stays (delete_missing: true lets it go)", "uid", key.UID, "size", key.ListedSize)
 		}
 	}

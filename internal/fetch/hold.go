@@ -25,16 +25,25 @@ const (
 	longestHold   = 24 * time.Hour
 )
 
+// quickTries is how many refusals a change lifts at once, one after the other; from then on it does so after unclearWait. A
+// password_command may give another password each time.
+const quickTries = 3
+
 // errHeld is a run in which nothing was tried, since the account is not to be logged in to yet.
 type errHeld struct {
 	hold    ledger.Hold
 	account string
+	changed bool // what it logs in with did, too often
 }
 
 func (e *errHeld) Error() string {
 	since, until := e.hold.Since.Local().Format(toTheMinute), e.hold.Until.Local().Format(toTheMinute)
 	if e.hold.Reason == ledger.OverQuota {
 		return fmt.Sprintf("over the server's limits since %s: not tried again before %s (it said: %s)", since, until, e.hold.Problem)
+	}
+	if e.changed {
+		return fmt.Sprintf("refused %d times in a row with something else each time, at %s last; not tried again before %s, unless popfetchd retry %s says so: %s",
+			e.hold.Times, since, until, e.account, e.hold.Problem)
 	}
 	return fmt.Sprintf("refused at %s; not tried again before %s, unless the account's settings, password or token change, or popfetchd retry %s says so: %s",
 		since, until, e.account, e.hold.Problem)
@@ -55,7 +64,11 @@ func (r *run) held(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	mark, err := r.mark(ctx, hold)
-	if err != nil || string(mark) != string(hold.Mark) {
+	changed := string(mark) != string(hold.Mark)
+	if changed && hold.Times >= quickTries && hold.Until.After(hold.Since.Add(unclearWait)) {
+		hold.Until = hold.Since.Add(unclearWait)
+	}
+	if err != nil || changed && (hold.Times < quickTries || !r.began.Before(hold.Until)) {
 		return false, err
 	}
 	r.report.Held, r.report.NotBefore = true, hold.Until
@@ -63,12 +76,16 @@ func (r *run) held(ctx context.Context) (bool, error) {
 		r.report.LimitedUntil = hold.Until
 		return true, nil
 	}
-	return true, &errHeld{hold, r.account.Name}
+	return true, &errHeld{hold, r.account.Name, changed}
 }
 
 // hold keeps the account from being logged in to for a while, if the outcome of a run asks for that.
 func (r *run) hold(ctx context.Context, failed error) error {
 	hold := ledger.Hold{Since: r.Now(), Times: 1}
+	before, err := r.Ledger.Hold(r.account.Name)
+	if err != nil {
+		return err
+	}
 	refused, signIn := (*refusal)(nil), (*oauth.SignInError)(nil)
 	switch {
 	case failed == nil && r.limited():
@@ -78,25 +95,24 @@ func (r *run) hold(ctx context.Context, failed error) error {
 	case !errors.As(failed, &refused), refused.kind == Temporary && !refused.overQuota:
 		return nil
 	case refused.overQuota:
-		before, err := r.Ledger.Hold(r.account.Name)
-		if err != nil {
-			return err
-		}
-		if before.Reason == ledger.OverQuota { // no run succeeded since
+		hold.Reason = ledger.OverQuota
+		if before.Reason == hold.Reason { // no run succeeded since
 			hold.Times = before.Times + 1
 		}
-		hold.Reason, hold.Until = ledger.OverQuota, hold.Since.Add(min(overQuotaWait<<min(hold.Times-1, 5), longestHold))
+		hold.Until = hold.Since.Add(min(overQuotaWait<<min(hold.Times-1, 5), longestHold))
 	case refused.unclear:
 		hold.Reason, hold.Until = ledger.LoginRefused, hold.Since.Add(unclearWait)
 	default:
 		hold.Reason, hold.Until = ledger.LoginRefused, hold.Since.Add(refusedWait)
+	}
+	if hold.Reason == ledger.LoginRefused && before.Reason == hold.Reason && r.began.Before(before.Until) { // a change had lifted that one
+		hold.Times = before.Times + 1
 	}
 	if failed != nil {
 		hold.Problem = strings.ReplaceAll(r.doing+": "+failed.Error(), "\n", "; ")
 	}
 	hold.Salt = make([]byte, 16)
 	_, _ = rand.Read(hold.Salt) // never fails
-	var err error
 	if hold.Mark, err = r.mark(ctx, hold); err != nil {
 		return err
 	}
@@ -127,7 +143,7 @@ func (r *run) mark(ctx context.Context, hold ledger.Hold) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		secret = string(source.Mark())
+		secret = source.Client.Secret + "\x00" + string(source.Mark())
 	} else if secret, err = password(ctx, r.account); err != nil {
 		return nil, err
 	}

@@ -248,3 +248,22 @@ func TestPreviewOfFromNowOn(t *testing.T) {
 	w.deliver("later", "x")
 	w.succeed(fetch.Report{Listed: 3})
 }
+
+// A password_command that gives something else each time is no way around a refusal.
+func TestChangingPasswords(t *testing.T) {
+	w := newWorld(t, popsim.Config{}, `password_command: "date +%N"`)
+	logins := 0
+	w.server.SetFault(func(r popsim.Request) popsim.Action {
+		if r.Command == "LOGIN" {
+			logins++
+		}
+		return popsim.Action{}
+	})
+	for range 12 { // three hours
+		w.check(w.run())
+		w.pass(15 * time.Minute)
+	}
+	if logins != 3+2 { // three of them at once, then one an hour
+		t.Errorf("%d logins", logins)
+	}
+}

@@ -6,8 +6,9 @@ import (
 	"github.com/popfetchd/popfetchd/internal/ledger"
 )
 
-// Where a session may not go on for ever, or a day's octets are limited, messages are asked for in portions. Before each one
-// is a moment at which the session can end well: nothing is under way.
+// Messages are asked for in portions. Before each one is a moment at which nothing is under way: a batch can be proved to hold
+// what it seems to, and, where a session may not go on for ever, or a day's octets are limited, the session can end well.
+// These want portions that are smaller than half a batch.
 const (
 	portionMessages = 50
 	portionBytes    = 8 << 20
@@ -35,7 +36,8 @@ func (r *run) rationed() bool {
 // no room for more.
 func (r *run) portion(drop *maildrop, indices []int) ([]int, error) {
 	if !r.rationed() {
-		return indices, nil
+		n, _ := fit(drop, indices, batchMessages/2, batchBytes/2)
+		return indices[:n], nil
 	}
 	if r.timeIsUp() {
 		r.outOfTime = true
@@ -45,23 +47,28 @@ func (r *run) portion(drop *maildrop, indices []int) ([]int, error) {
 	if err != nil || r.limited() {
 		return nil, err
 	}
-	n, octets := 0, int64(0)
-	for n < min(len(indices), portionMessages) {
+	n, octets := fit(drop, indices, portionMessages, min(portionBytes, room))
+	return indices[:n], r.book(drop, indices[:n], octets)
+}
+
+// fit returns how many of the messages at indices stay within the bounds, one at least, and their octets.
+func fit(drop *maildrop, indices []int, messages int, most int64) (n int, octets int64) {
+	for n < min(len(indices), messages) {
 		size := drop.listing[indices[n]].Size
-		if n > 0 && (octets+size > portionBytes || octets+size > room) {
+		if n > 0 && octets+size > most {
 			break
 		}
 		octets += size
 		n++
 	}
-	return indices[:n], r.book(drop, indices[:n], octets)
+	return n, octets
 }
 
 // timeIsUp says that the session has to end: after a time, or, where one broke lately, after a single portion, so that
-// what it retrieved counts as taken before the next break.
+// what it retrieved counts as taken before the next break. One portion it has in any case, or a slow one would bring nothing.
 func (r *run) timeIsUp() bool {
 	r.portions++
-	return !r.sessionEnd.IsZero() && !r.Now().Before(r.sessionEnd) || r.brittle && r.portions > 1
+	return r.portions > 1 && (r.brittle || !r.sessionEnd.IsZero() && !r.Now().Before(r.sessionEnd))
 }
 
 // room returns how many octets the day has left. Where they do not do for the next message it notes when they will. One that

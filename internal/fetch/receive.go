@@ -31,12 +31,20 @@ func (r *run) receive(ctx context.Context, session *pop3.Session, drop *maildrop
 		}
 		rest = rest[len(portion):]
 		before := r.progress.Bytes
-		err = r.receivePortion(ctx, session, drop, portion, d, &verdicts)
+		err = r.receivePortion(ctx, session, drop, portion, wanted, d, &verdicts)
 		if trouble := r.settlePortion(r.progress.Bytes - before); trouble != nil {
 			return verdicts.failures, d.fail(trouble)
 		}
 		if err != nil {
 			return verdicts.failures, err
+		}
+		if d.isFull() {
+			if err := r.endInStep(session, drop, portion, d); err != nil {
+				return nil, err
+			}
+			if err := d.handOverFull(ctx); err != nil {
+				return verdicts.failures, err
+			}
 		}
 	}
 	if err := r.endInStep(session, drop, wanted[:len(wanted)-len(rest)], d); err != nil {
@@ -48,8 +56,9 @@ func (r *run) receive(ctx context.Context, session *pop3.Session, drop *maildrop
 	return verdicts.failures, nil
 }
 
-// receivePortion streams messages that are asked for in one go.
-func (r *run) receivePortion(ctx context.Context, session *pop3.Session, drop *maildrop, portion []int, d *delivery, verdicts *verdicts) error {
+// receivePortion streams messages that are asked for in one go. What a pipelined session brought since its answers were last
+// known to be in step counts for nothing once they turn out not to be: a message may have had the right length by chance.
+func (r *run) receivePortion(ctx context.Context, session *pop3.Session, drop *maildrop, portion, wanted []int, d *delivery, verdicts *verdicts) error {
 	next := 0
 	for message := range session.Retrieve(drop.numbers(portion)) {
 		index := portion[next]
@@ -61,6 +70,16 @@ func (r *run) receivePortion(ctx context.Context, session *pop3.Session, drop *m
 		err := message.Err
 		if err == nil {
 			err = r.take(ctx, session, drop, index, &incoming{run: r, message: message}, d)
+		}
+		if err == nil && (!session.Pipelined() || telling(drop, wanted, r.asked-1)) {
+			err = d.handOverFull(ctx)
+		}
+		if broken := (*pop3.ProtocolError)(nil); errors.As(err, &broken) && session.Pipelined() {
+			r.plain = true
+			err = fmt.Errorf("%w (%w)", errOutOfStep, err)
+		}
+		if errors.Is(err, errOutOfStep) {
+			err = cmp.Or(d.doubt(), err)
 		}
 		if ctx.Err() != nil || d.err != nil {
 			return cmp.Or(d.err, context.Cause(ctx)) // no message's fault
@@ -79,18 +98,30 @@ func (r *run) receivePortion(ctx context.Context, session *pop3.Session, drop *m
 // errNothing is an answer to RETR without a single octet, for a message that has some.
 var errNothing = errors.New("the server sent nothing of it")
 
-// take receives one message, makes sure that it ended where it seemed to, and hands the batch over when it is full.
+// take receives one message and makes sure that it ended where it seemed to.
 func (r *run) take(ctx context.Context, session *pop3.Session, drop *maildrop, index int, in *incoming, d *delivery) error {
 	added, err := d.add(ctx, index, drop.keys[index], in)
 	if err != nil {
 		return err
 	}
-	if added {
-		if err := r.prove(session, drop.listing[index], in); err != nil {
-			return cmp.Or(d.drop(), err)
+	if err := r.prove(session, drop.listing[index], in); err != nil {
+		return cmp.Or(d.drop(added), err)
+	}
+	return nil
+}
+
+// neighbours is by how many questions the answers may be out of step without a length that tells being taken for right.
+const neighbours = 8
+
+// telling says that a message that came with its listed length is the answer to its own question: those asked for around it
+// have other lengths.
+func telling(drop *maildrop, wanted []int, at int) bool {
+	for i := max(0, at-neighbours); i < min(len(wanted), at+neighbours+1); i++ {
+		if i != at && drop.listing[wanted[i]].Size == drop.listing[wanted[at]].Size {
+			return false
 		}
 	}
-	return d.handOverFull(ctx)
+	return true
 }
 
 // prove makes sure that a message ended where it seemed to. A server that does not stuff a line with a single dot seems to
@@ -113,8 +144,8 @@ func (r *run) prove(session *pop3.Session, listed pop3.Entry, in *incoming) erro
 	return session.InStep(listed)
 }
 
-// endInStep makes sure, before the last batch of a pipelined session is committed, that no answer is left over: then
-// those before it would be answers to other questions than they seemed to be.
+// endInStep makes sure, before a batch of a pipelined session is committed, that no answer is left over: then those before it
+// would be answers to other questions than they seemed to be.
 func (r *run) endInStep(session *pop3.Session, drop *maildrop, asked []int, d *delivery) error {
 	if !session.Pipelined() || len(asked) == 0 {
 		return nil
@@ -125,7 +156,7 @@ func (r *run) endInStep(session *pop3.Session, drop *maildrop, asked []int, d *d
 		return nil // in step, or the line was cut, which finish will find out
 	}
 	r.plain = true
-	return cmp.Or(d.discard(), error(&lostSession{key: drop.keys[last], retry: true, error: errOutOfStep}))
+	return cmp.Or(d.doubt(), error(&lostSession{key: drop.keys[last], retry: true, error: errOutOfStep}))
 }
 
 // incoming is a message on its way in. It counts, for the progress, and to be held against what was listed.

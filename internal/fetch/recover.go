@@ -68,7 +68,7 @@ func (r *run) finishAppend(ctx context.Context, intent ledger.Intent) error {
 	return r.Ledger.Commit(intent.Account, intent.Messages, intent.ID)
 }
 
-// seekOut remembers what an mbox holds that was changed after an interrupted append: what of that append is there whole is
+// seekOut remembers, besides what is known of other mailboxes, what an mbox holds that was changed after an interrupted append: what of that append is there whole is
 // known by its content when it is fetched again.
 func (r *run) seekOut(ctx context.Context, intent ledger.Intent) error {
 	owner := *r // of the intent, which may be another account's
@@ -76,11 +76,16 @@ func (r *run) seekOut(ctx context.Context, intent ledger.Intent) error {
 	if _, err := owner.relocate(ctx, &Repaired{}); err != nil { // what moved along is not to be taken for what is sought
 		return err
 	}
-	strays, err := owner.findIn(ctx, intent.Path)
+	strays, err := r.Ledger.Strays(intent.Account)
 	if err != nil {
 		return err
 	}
-	return r.Ledger.SetStrays(intent.Account, strays)
+	strays = slices.DeleteFunc(strays, func(m ledger.Message) bool { return m.Mailbox == intent.Path })
+	found, err := owner.findIn(ctx, intent.Path)
+	if err != nil {
+		return err
+	}
+	return r.Ledger.SetStrays(intent.Account, append(strays, found...))
 }
 
 // adopt looks for listed messages that are in a mailbox already but not in the ledger, and remembers them: where a run

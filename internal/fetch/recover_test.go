@@ -327,3 +327,27 @@ func TestNothingIsLeftOver(t *testing.T) {
 		w.noLeftovers()
 	})
 }
+
+// An append that nobody can finish leaves what is known of other mailboxes alone.
+func TestForeignAppendAmongDays(t *testing.T) {
+	w := newWorld(t, popsim.Config{}, "mbox: mail-%d")
+	a, b := w.deliver("a", "1"), w.deliver("b", "2")
+	w.succeed(fetch.Report{Listed: 2, New: 2, Stored: 2})
+	w.loseLedger()
+	w.pass(24 * time.Hour)
+	w.account.Remove("a")
+	w.account.Remove("b")
+	w.deliver("c", "3")
+	w.succeed(fetch.Report{Listed: 1, New: 1, Stored: 1})
+	d := w.deliver("d", strings.Repeat("text\r\n", 100))
+	w.box = strings.Replace(w.box, "%d", w.clock().Format("02"), 1)
+	intent := w.storeByHand(d)
+	w.must(os.Truncate(w.box, intent.Offset+intent.Length/2))
+	w.append("\n\nFrom else Sat Mar 14 15:09:26 2026\nSubject: of another program\n\nText.\n\n")
+	w.succeed(fetch.Report{Listed: 2, New: 1, Stored: 1})
+	w.account.Deliver(a)
+	w.account.Deliver(b)
+	if r := w.run(); r.Stored != 0 || r.Err != nil {
+		t.Errorf("%d messages were stored twice, %v", r.Stored, r.Err)
+	}
+}

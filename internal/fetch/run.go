@@ -179,7 +179,7 @@ func (r *run) visit(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	known, err := r.lookBehind(drop)
+	known, err := r.lookBehind(ctx, drop)
 	if err != nil {
 		return false, err
 	}
@@ -218,7 +218,7 @@ func (r *run) lose(over *lostSession, drop *maildrop, wanted, stored int) bool {
 		over.number = drop.listing[slices.Index(drop.keys, over.key)].Number
 		r.culprits = append(r.culprits, over)
 	}
-	fruitful := r.fruitful(stored)
+	fruitful := errors.Is(over, pop3.ErrMessageTooLarge) || r.fruitful(stored) // such a message is out of the way
 	deletions := len(drop.plan.remove) > 0 && r.quits == 0 || stored > 0 && r.deletesAtOnce()
 	return fruitful && (wanted-stored > 1 || deletions || over.retry)
 }
@@ -249,7 +249,7 @@ func (r *run) list(ctx context.Context, session *pop3.Session) (*maildrop, error
 	if err != nil {
 		return nil, err
 	}
-	return drop, r.plan(ctx, session, drop)
+	return drop, cmp.Or(r.plan(ctx, session, drop), r.reconcile(drop))
 }
 
 // plan decides what to do about a listing.
@@ -272,7 +272,7 @@ func (r *run) plan(ctx context.Context, session *pop3.Session, drop *maildrop) (
 	if drop.copies, err = r.findCopies(drop); err != nil {
 		return err
 	}
-	return cmp.Or(r.noteTooLarge(drop), r.reconcile(drop))
+	return r.noteTooLarge(drop)
 }
 
 // suspect puts messages last that may be those over which a session of this run broke, where they have other names by now.

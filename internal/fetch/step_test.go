@@ -54,3 +54,58 @@ func TestRescueOnceADay(t *testing.T) {
 	}
 	w.holds(all...)
 }
+
+// One answer too many, among messages of equal length: it shows at the third, and what came before counts no more, nor what
+// seemed to be here already.
+func TestAnswerTooMany(t *testing.T) {
+	for name, after := range map[string]string{"and no more": "", "and nonsense": "nonsense\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, popsim.Config{Pipelining: true}, "policy: delete")
+			a, b, c := w.deliver("a", "1"), w.deliver("b", "2"), w.deliver("c", "this one is longer")
+			answer := "+OK\r\n" + string(a.Body) + ".\r\n"
+			w.server.SetFault(popsim.InSession(1, popsim.On("RETR", 1, popsim.Raw(answer+answer+after))))
+			w.run()
+			w.mend()
+			w.run()
+			w.boxHolds(w.box, a, b, c)
+			w.left()
+		})
+	}
+	t.Run("and what is here already", func(t *testing.T) {
+		w := newWorld(t, popsim.Config{Pipelining: true}, "mbox: mail", "policy: delete", "delete_after: 30d")
+		a, b := w.deliver("a", "1"), w.deliver("b", "2")
+		w.run()
+		w.loseLedger()
+		w.set("delete_after", "")
+		c := w.deliver("c", "this is new")
+		answer := "+OK\r\n" + string(a.Body) + ".\r\n"
+		w.server.SetFault(popsim.InSession(2, popsim.On("RETR", 1, popsim.Raw(answer+answer))))
+		w.run()
+		w.mend()
+		w.run()
+		w.boxHolds(w.box, a, b, c)
+		w.left()
+	})
+}
+
+// The same before a batch is full: it is not committed before it is known to hold what it seems to.
+func TestAnswerTooManyInAFullBatch(t *testing.T) {
+	w := newWorld(t, popsim.Config{Pipelining: true}, "policy: delete")
+	var all []popsim.Message
+	for i := range 1200 {
+		all = append(all, w.deliver(fmt.Sprint(1000+i), "all of one length"))
+	}
+	answer := "+OK\r\n" + string(all[699].Body) + ".\r\n"
+	w.server.SetFault(popsim.InSession(1, popsim.FirstOf(popsim.On("RETR", 700, popsim.Raw(answer+answer)),
+		func(r popsim.Request) popsim.Action {
+			if r.Command == "RETR" && r.Message > 100 {
+				w.pass(time.Second) // a batch grows old
+			}
+			return popsim.Action{}
+		})))
+	w.run()
+	w.mend()
+	w.run()
+	w.boxHolds(w.box, all...)
+	w.left()
+}

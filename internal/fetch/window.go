@@ -52,7 +52,7 @@ func (r *run) windowed() bool { return rulesOf(r.account).window && !r.account.R
 
 // lookBehind prepares for what a window hides: it notes what has vanished from it, and returns the indices of messages
 // that are stored and have to be taken once more.
-func (r *run) lookBehind(drop *maildrop) (again []int, err error) {
+func (r *run) lookBehind(ctx context.Context, drop *maildrop) (again []int, err error) {
 	if !r.windowed() {
 		return nil, nil
 	}
@@ -70,9 +70,17 @@ func (r *run) lookBehind(drop *maildrop) (again []int, err error) {
 			left++
 		}
 	}
+	if len(drop.keys) >= fullWindow && r.account.Policy == config.Delete { // what is taken, Gmail throws away
+		all := len(again)
+		if again, err = r.safe(ctx, drop, again); err != nil {
+			return nil, err
+		}
+		left += all - len(again)
+	}
 	if left == len(drop.keys) && left >= fullWindow {
-		r.log.Warn("the window is full of messages that are too large, were set aside, or were there before an account with access: from-now-on began: "+
-			"nobody sees what lies behind them until max_message_size is raised, popfetchd retry takes them up again, or they are moved to the trash", "messages", left)
+		r.log.Warn("the window is full of messages that are too large, were set aside, are held back since they are not here any more, "+
+			"or were there before an account with access: from-now-on began: nobody sees what lies behind them until max_message_size is raised, "+
+			"popfetchd retry takes them up again, delete_missing: true lets them go, or they are moved to the trash", "messages", left)
 	}
 	if r.window.stuck {
 		return nil, r.giveUpPopping()
@@ -179,6 +187,9 @@ func (e *interruption) Unwrap() error { return e.error }
 // goesOn notes what a session that ended well has taken out of the window, and says whether another session may find more.
 func (r *run) goesOn(drop *maildrop, stored, taken []int) bool {
 	progress := len(stored) + len(taken)
+	if progress > 0 {
+		r.barren = 0
+	}
 	if r.damage != errNewUIDs {
 		progress += len(drop.matched)
 	}
@@ -297,6 +308,9 @@ func (r *run) rescueFrom(ctx context.Context, session *pop3.Session) error {
 	if ended, err := r.finish(ctx, session, drop, stored); err != nil || !ended || r.limited() {
 		return err
 	}
+	if drop.damage != nil { // what it lacks may be there
+		return nil
+	}
 	if err := r.giveUp(missing(r.window.vanished, drop.keys)); err != nil {
 		return err
 	}
@@ -328,12 +342,13 @@ func (d *maildrop) worthAnotherTry() (keys []ledger.Key) {
 	return keys
 }
 
-// keepOnly takes everything else out of a listing, and gives the rest the keys by which it was listed before.
+// keepOnly takes everything else out of a listing, and gives the rest the keys by which it was listed before, each once.
 func (d *maildrop) keepOnly(wanted map[string]ledger.Key) {
 	var listing []pop3.Entry
 	var keys []ledger.Key
 	for _, entry := range d.listing {
 		if key, ok := wanted[entry.UID]; ok {
+			delete(wanted, entry.UID)
 			listing, keys = append(listing, entry), append(keys, key)
 		}
 	}

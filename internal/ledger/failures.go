@@ -57,12 +57,16 @@ func eachKey(tx *sql.Tx, statement string, account int64, keys []Key) error {
 	return nil
 }
 
-// forgetKnown takes messages that are known by now out of failures and underway. There are few in these, so they are held
-// against messages, not messages against them.
+// forgetKnown takes messages that are known by now out of failures and underway. What a server with windows hid may have come
+// back with another size: there a UID says it all. There are few in these, so they are held against messages, not messages
+// against them.
 func forgetKnown(tx *sql.Tx, account int64) error {
-	for _, table := range [...]string{"failures", "underway"} {
-		if _, err := tx.Exec(`DELETE FROM `+table+` AS waiting WHERE account = ?1 AND EXISTS (SELECT 1 FROM messages WHERE account = ?1
-			AND uid = waiting.uid AND listed_size = waiting.listed_size AND occurrence = waiting.occurrence)`, account); err != nil {
+	const known = ` AS waiting WHERE account = ?1 AND EXISTS (SELECT 1 FROM messages WHERE account = ?1 AND uid = waiting.uid`
+	for _, forget := range [...]string{
+		"DELETE FROM failures" + known + " AND (waiting.reason = ?2 OR listed_size = waiting.listed_size AND occurrence = waiting.occurrence))",
+		"DELETE FROM underway" + known + ")",
+	} {
+		if _, err := tx.Exec(forget, account, Vanished); err != nil {
 			return err
 		}
 	}

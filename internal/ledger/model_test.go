@@ -269,8 +269,15 @@ func (m model) nextIntent() int64 {
 }
 
 func (a *account) forgetKnown() {
-	maps.DeleteFunc(a.failures, func(key ledger.Key, _ ledger.Failure) bool { _, known := a.messages[key]; return known })
-	maps.DeleteFunc(a.underway, func(key ledger.Key, _ bool) bool { _, known := a.messages[key]; return known })
+	uids := map[string]bool{}
+	for key := range a.messages {
+		uids[key.UID] = true
+	}
+	maps.DeleteFunc(a.failures, func(key ledger.Key, f ledger.Failure) bool {
+		_, known := a.messages[key]
+		return known || f.Reason == ledger.Vanished && uids[key.UID]
+	})
+	maps.DeleteFunc(a.underway, func(key ledger.Key, _ bool) bool { return uids[key.UID] })
 }
 
 // rekey goes through the keys one by one, and changes nothing when a new one is known.

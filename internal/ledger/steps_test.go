@@ -277,7 +277,7 @@ func drawMessages(t *rapid.T, m model, name string) []ledger.Message {
 func drawFailures(t *rapid.T, m model, name string) []ledger.Failure {
 	var failures []ledger.Failure
 	for _, key := range drawKeys(t, m, name) {
-		f := ledger.Failure{Key: key, Reason: rapid.SampledFrom([]ledger.Reason{ledger.Refused, ledger.Broken, ledger.TooLarge}).Draw(t, "reason"),
+		f := ledger.Failure{Key: key, Reason: rapid.SampledFrom([]ledger.Reason{ledger.Refused, ledger.Broken, ledger.TooLarge, ledger.Vanished}).Draw(t, "reason"),
 			Attempts: rapid.IntRange(1, 9).Draw(t, "attempts"), Error: rapid.String().Draw(t, "error")}
 		if rapid.Bool().Draw(t, "again") {
 			f.NextAt = drawTime(t)
