@@ -151,9 +151,8 @@ func (r *run) acknowledge(drop *maildrop, matches []match) error {
 		r.found[key] = true
 		switch {
 		case m.UID == "":
-			row := m.Message
-			row.Key, row.StoredAt = key, r.Now()
-			claimed = append(claimed, row)
+			m.Key, m.StoredAt = key, r.Now()
+			claimed = append(claimed, m.Message)
 		case m.rekey:
 			from, to = append(from, m.Key), append(to, key)
 			if r.window.moved {

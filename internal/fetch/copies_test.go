@@ -109,3 +109,15 @@ func TestRelistedAgainAndAgain(t *testing.T) {
 		t.Errorf("%d copies, want 2: as many as were ever listed at a time", n)
 	}
 }
+
+// What lay in an mbox before the ledger knew of it stays on the server for as long as the file says, from now on.
+func TestStraysAndDeleteAfter(t *testing.T) {
+	w := newWorld(t, popsim.Config{}, "mbox: mail", "policy: delete", "delete_after: 30d")
+	w.deliverN(3)
+	w.run()
+	w.loseLedger()
+	w.succeed(fetch.Report{Listed: 3})
+	w.left("0", "1", "2")
+	w.pass(31 * 24 * time.Hour)
+	w.succeed(fetch.Report{Listed: 3, Deleted: 3})
+}
