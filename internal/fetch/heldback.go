@@ -38,8 +38,10 @@ func (r *run) safe(ctx context.Context, drop *maildrop, due []int) ([]int, error
 		case drop.states[index].Deletion != ledger.Held:
 			held = append(held, key)
 			drop.states[index].Deletion = ledger.Held
-			r.log.Warn("a message was moved, changed or deleted here: the server's copy stays (delete_missing: true lets it go)", "uid", key.UID, "size", key.ListedSize)
 		}
+	}
+	if len(held) > 0 { // as a rule the user has done so, and status tells: no reason for a letter from cron
+		r.log.Info("messages were moved, changed or deleted here: the server's copies stay (delete_missing: true lets them go)", "messages", len(held), "uid", held[0].UID)
 	}
 	return here, r.Ledger.SetDeletion(r.account.Name, held, ledger.Held)
 }

@@ -66,7 +66,7 @@ func TestLocalCopyIsNotThere(t *testing.T) {
 			w.heldBack(1)
 			w.pass(time.Hour)
 		}
-		if n := strings.Count(w.log.String(), "the server's copy stays"); n != 1 {
+		if n := strings.Count(w.log.String(), "the server's copies stay"); n != 1 {
 			t.Errorf("logged %d times, want once", n)
 		}
 		for path, data := range before { // from the user's own backup
