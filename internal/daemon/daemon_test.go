@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -274,6 +275,33 @@ func TestRefusedLoginWaits(t *testing.T) {
 		h.server.SetFault(nil)
 		h.wake <- syscall.SIGUSR1
 		h.after(h.next("run succeeded again"), last.at, 0, 0)
+	})
+}
+
+// Nor for being asked for again and again, by whatever sends SIGUSR1: after three times it waits for an hour.
+func TestRefusedLoginIsNotHammered(t *testing.T) {
+	newHouse(t, "joe").bubble(func(h *house) {
+		var logins atomic.Int32
+		h.server.SetFault(func(r popsim.Request) popsim.Action {
+			if r.Command != "AUTH" {
+				return popsim.Action{}
+			}
+			logins.Add(1)
+			return popsim.Refuse("[AUTH] no")
+		})
+		defer h.start(h.config("schedule: \"*/30 * * * *\"\n", "joe"))()
+		h.next("run failed")
+		for i := range 8 {
+			h.wake <- syscall.SIGUSR1
+			if i < 2 {
+				h.next("run failed")
+			} else {
+				h.next("not logged in to yet")
+			}
+		}
+		if n := logins.Load(); n != 3 {
+			h.Errorf("%d logins", n)
+		}
 	})
 }
 

@@ -28,6 +28,7 @@ type loop struct {
 	predecessor *loop         // the same account's loop in the configuration before
 	began       func()        // called when it is known when the first run is due
 	told        trouble       // the failure that was last told of
+	asked       bool          // somebody asked for the run under way
 }
 
 func (l *loop) run(ctx context.Context) {
@@ -85,7 +86,7 @@ func (l *loop) turn(ctx context.Context, pace *pace) (next time.Time, ran bool) 
 		l.daemon.board.stopped(l.member)
 	} else {
 		recovered := pace.failures > 0 && report.Err == nil && !report.Held
-		next = pace.after(outcome{fetch.KindOf(report.Err), report.Held, report.NotBefore, report.Sessions > 0}, l.now())
+		next = pace.after(outcome{fetch.KindOf(report.Err), report.Held, report.NotBefore, report.Sessions > 0, l.asked}, l.now())
 		l.daemon.board.end(l.member, report, l.now(), next, pace.failures)
 		l.tell(report, recovered, next)
 		if l.daemon.Ended != nil {
@@ -106,7 +107,7 @@ func (l *loop) fetch(ctx context.Context) (report fetch.Report, ran bool) {
 	}
 	silence := longestStep + 2*l.account.Timeout
 	l.beat(fetching, silence)
-	if asked := l.daemon.board.begin(l.member, l.now()); asked {
+	if l.asked = l.daemon.board.begin(l.member, l.now()); l.asked {
 		l.told = trouble{} // who asks wants to hear
 		l.lift()
 	}
@@ -126,10 +127,12 @@ func (l *loop) ended() bool {
 }
 
 // lift lets an account log in again whose login was refused: somebody has asked for it, perhaps after mending what was wrong.
+// It is as if something had changed, so that who asks again and again does not hammer the server.
 func (l *loop) lift() {
 	hold, err := l.daemon.Fetcher.Ledger.Hold(l.account.Name)
 	if err == nil && (hold.Reason == ledger.LoginRefused || hold.Reason == ledger.SignIn) {
-		err = l.daemon.Fetcher.Ledger.Lift(l.account.Name)
+		hold.Mark = nil
+		err = l.daemon.Fetcher.Ledger.SetHold(l.account.Name, hold)
 	}
 	if err != nil {
 		l.log.Error("lifting a hold", "error", err)

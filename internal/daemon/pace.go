@@ -58,6 +58,7 @@ type outcome struct {
 	held      bool      // nothing was tried
 	notBefore time.Time // of the next login; zero: any time
 	loggedIn  bool
+	asked     bool // somebody asked for the run: that is no reason to wait for longer than after the last
 }
 
 // after returns when the next run is due after one that ended now. While an account is held, runs come by the schedule all
@@ -65,7 +66,7 @@ type outcome struct {
 func (p *pace) after(o outcome, now time.Time) time.Time {
 	due := p.scheduled(now)
 	scheduled := due.Add(p.jitter(due))
-	if !o.held && o.kind != fetch.Fine {
+	if !o.held && o.kind != fetch.Fine && !(o.asked && p.failures > 0) {
 		p.failures++
 	}
 	switch {

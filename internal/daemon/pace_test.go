@@ -69,6 +69,17 @@ func TestBackOffPullsTheScheduleNearer(t *testing.T) {
 	}
 }
 
+// Who asks for run after run while the server is down does not have it wait for longer.
+func TestAskingDoesNotLengthenTheBackOff(t *testing.T) {
+	p := paceOf(t, "@hourly", 0)
+	p.after(outcome{kind: fetch.Temporary}, noon)
+	for range 5 {
+		if got := p.after(outcome{kind: fetch.Temporary, asked: true}, noon).Sub(noon); got != time.Minute {
+			t.Errorf("the next try is %s away", got)
+		}
+	}
+}
+
 // Where a provider wants time between two logins, one that a failed run had counts.
 func TestBackOffLeavesTimeBetweenLogins(t *testing.T) {
 	for _, random := range []float64{0, almostOne} {

@@ -42,7 +42,7 @@ func (e *errHeld) Error() string {
 		return fmt.Sprintf("over the server's limits since %s: not tried again before %s (it said: %s)", since, until, e.hold.Problem)
 	}
 	if e.changed {
-		return fmt.Sprintf("refused %d times in a row with something else each time, at %s last; not tried again before %s, unless popfetchd retry %s says so: %s",
+		return fmt.Sprintf("refused %d times in a row, at %s last; not tried again before %s, whatever was changed, unless popfetchd retry %s says so: %s",
 			e.hold.Times, since, until, e.account, e.hold.Problem)
 	}
 	return fmt.Sprintf("refused at %s; not tried again before %s, unless the account's settings, password or token change, or popfetchd retry %s says so: %s",
