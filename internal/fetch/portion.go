@@ -8,7 +8,7 @@ import (
 
 // Messages are asked for in portions. Before each one is a moment at which nothing is under way: a batch can be proved to hold
 // what it seems to, and, where a session may not go on for ever, or a day's octets are limited, the session can end well.
-// These want portions that are smaller than half a batch.
+// These want portions that are smaller than a batch.
 const (
 	portionMessages = 50
 	portionBytes    = 8 << 20
@@ -36,7 +36,7 @@ func (r *run) rationed() bool {
 // no room for more.
 func (r *run) portion(drop *maildrop, indices []int) ([]int, error) {
 	if !r.rationed() {
-		n, _ := fit(drop, indices, batchMessages/2, batchBytes/2)
+		n, _ := fit(drop, indices, batchMessages, batchBytes)
 		return indices[:n], nil
 	}
 	if r.timeIsUp() {
