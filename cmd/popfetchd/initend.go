@@ -138,7 +138,7 @@ func (s *initCall) sayHowToStart() {
 		s.say("\nFetch now:\n  %s\n", s.call("--once"))
 	}
 	s.say("\nFrom now on with cron (crontab -e):\n  %s %s --once\n", s.cronTimes(), strings.ReplaceAll(command, "%", `\%`))
-	s.say("\nOr with systemd, as you:\n%s", userUnit(command))
+	s.say("\nOr with systemd, as you; the last line lets it go on when you log out:\n%s", userUnit(command))
 	s.say("For the whole machine see README.md. How it goes:\n  %s\n", s.call("status"))
 }
 
@@ -157,19 +157,22 @@ func (s *initCall) cronTimes() string {
 	return "*/15 * * * *"
 }
 
-// userUnit is what sets up a service of the user's own.
+// userUnit is what sets up a service of the user's own, as a shell takes it: without a here-document, whose end an indent
+// would hide, and without comments, which an interactive zsh does not know.
 func userUnit(command string) string {
+	command = strings.NewReplacer("%", "%%", "$", "$$").Replace(command)
 	return `  mkdir -p ~/.config/systemd/user
-  cat > ~/.config/systemd/user/popfetchd.service <<'END'
-  [Service]
-  ExecStart=` + strings.ReplaceAll(command, "%", "%%") + `
-  Restart=on-failure
-  RestartPreventExitStatus=64 78
-  [Install]
-  WantedBy=default.target
-  END
+  printf '%s\n' \
+    '[Service]' \
+    ` + shellQuoted("ExecStart="+command) + ` \
+    'Restart=on-failure' \
+    'RestartPreventExitStatus=64 78' \
+    '[Install]' \
+    'WantedBy=default.target' \
+    > ~/.config/systemd/user/popfetchd.service
+  systemctl --user daemon-reload
   systemctl --user enable --now popfetchd
-  loginctl enable-linger     # so that it goes on when you log out
+  loginctl enable-linger
 `
 }
 
@@ -196,5 +199,10 @@ func shellWord(s string) string {
 	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@:%") == "" {
 		return s
 	}
+	return shellQuoted(s)
+}
+
+// shellQuoted is a word in the quotes that leave everything in it as it is.
+func shellQuoted(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
