@@ -58,7 +58,7 @@ func (s *initCall) finish(ctx context.Context) error {
 		problems = func(r checkResult) error { return told(r.Accounts[0].codes) }
 	}
 	if err := problems(checked); err != nil {
-		s.say("\n%s", wrapped(s.mend(gravest(checked.Accounts[0].codes), secret), "", s.width()))
+		s.say("\n%s", s.mend(gravest(checked.Accounts[0].codes), secret))
 		return err
 	}
 	s.sayHowToStart()
@@ -103,16 +103,16 @@ func (s *initCall) printInit(r initResult) error {
 	return s.printJSON(r)
 }
 
-// mend says what to do about a login that did not work.
+// mend says what to do about a login that did not work. The command stands on a line of its own, to be copied.
 func (s *initCall) mend(code int, secret string) string {
-	again := "then run " + s.call("check --online") + " again. What was written stays."
+	what := "Mend what is said above, in " + s.path
 	switch {
 	case code == exitRefused && secret != "":
-		return "Mend what the server says above; a new password goes into " + secret + ", alone on its line; " + again
+		what = "Mend what the server says above; a new password goes into " + secret + ", alone on its line"
 	case code == exitTemporary:
-		return "Check the name of the server in " + s.path + " and your network, or wait; " + again
+		what = "Check the name of the server in " + s.path + " and your network, or wait"
 	}
-	return "Mend what is said above, in " + s.path + "; " + again
+	return wrapped(what+". What was written stays. Then try again:", "", s.width()) + "  " + s.call("check --online") + "\n"
 }
 
 // call is a command line of this program for the new configuration.
