@@ -134,7 +134,7 @@ func (e email) talk(ctx context.Context, client *smtp.Client, secure *tls.Config
 		return said(ctx, address, "the sender "+e.settings.From, err)
 	}
 	for _, to := range e.settings.To {
-		if err := client.Rcpt(to); err != nil {
+		if err := client.Rcpt("<" + to + ">"); err != nil {
 			return said(ctx, address, "the recipient "+to, err)
 		}
 	}
