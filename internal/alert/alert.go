@@ -63,6 +63,12 @@ type channel interface {
 	send(ctx context.Context, m Message) error
 }
 
+// partlyError is a message that arrived, though not at everybody whom the channel is to tell. It counts as sent: to send it
+// again would tell those who have it twice.
+type partlyError struct{ error }
+
+func (e *partlyError) Unwrap() error { return e.error }
+
 // outcome is what a run came to.
 type outcome struct {
 	report fetch.Report
@@ -270,7 +276,7 @@ func (a *Alerter) Once(ctx context.Context) {
 // Outcome is what became of a trial of one channel.
 type Outcome struct {
 	Channel string // as in "email", "mailbox joe"
-	Err     error  // nil: it arrived
+	Err     error  // nil: it arrived, at all whom the channel tells
 }
 
 // Test sends a message through every channel, whatever was sent before, and calls tell with what became of each.

@@ -133,10 +133,9 @@ func (e email) talk(ctx context.Context, client *smtp.Client, secure *tls.Config
 	if err := mailFrom(client, e.settings.From); err != nil {
 		return said(ctx, address, "the sender "+e.settings.From, err)
 	}
-	for _, to := range e.settings.To {
-		if err := client.Rcpt("<" + to + ">"); err != nil {
-			return said(ctx, address, "the recipient "+to, err)
-		}
+	partly, err := e.recipients(ctx, client, address)
+	if err != nil {
+		return err
 	}
 	body, err := client.Data()
 	if err != nil {
@@ -149,8 +148,35 @@ func (e email) talk(ctx context.Context, client *smtp.Client, secure *tls.Config
 		return said(ctx, address, "the message", err)
 	}
 	_ = client.Quit()
-	return nil
+	return partly
 }
+
+// recipients names those who are told. Some of them may be refused as long as one is not: partly tells of them then.
+func (e email) recipients(ctx context.Context, client *smtp.Client, address string) (partly, err error) {
+	var taken, refused []string
+	for _, to := range e.settings.To {
+		err := client.Rcpt("<" + to + ">")
+		reply := (*textproto.Error)(nil)
+		switch {
+		case err == nil:
+			taken = append(taken, to)
+		case errors.As(err, &reply) && reply.Code != closing:
+			refused = append(refused, said(ctx, address, "the recipient "+to, err).Error())
+		default:
+			return nil, said(ctx, address, "the recipient "+to, err)
+		}
+	}
+	switch {
+	case len(taken) == 0:
+		return nil, errors.New(strings.Join(refused, "; "))
+	case len(refused) > 0:
+		return &partlyError{fmt.Errorf("%s; it went to %s", strings.Join(refused, "; "), strings.Join(taken, ", "))}, nil
+	}
+	return nil, nil
+}
+
+// closing is a server's answer, to whatever it is, that it ends the session (RFC 5321 section 3.8).
+const closing = 421
 
 // mailFrom begins a message. The library's own would ask for SMTPUTF8 wherever it is offered, and a message that is marked so
 // comes back from servers further on that do not know it (RFC 6531 section 3.2); ours is ASCII.

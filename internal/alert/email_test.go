@@ -2,8 +2,10 @@ package alert
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/textproto"
 	"slices"
@@ -110,5 +112,65 @@ func TestSubmission(t *testing.T) {
 	}
 	if mails := p.taken(); len(mails) != 1 || !slices.Equal(mails[0], to) {
 		t.Errorf("it went to %v", mails)
+	}
+}
+
+// A recipient that the server does not take keeps the mail from nobody else, and is named.
+func TestRefusedRecipients(t *testing.T) {
+	p := newPostOffice(t, map[string]string{
+		"bad@example.net":  "550 5.1.1 no such user",
+		"full@example.net": "452 4.2.2 mailbox full",
+		"end@example.net":  "421 4.3.2 shutting down",
+	})
+	server := fmt.Sprintf("127.0.0.1:%d", p.port)
+	for _, test := range []struct {
+		to, taken []string
+		partly    bool
+		says      string // "" for no error
+	}{
+		{[]string{"me@example.net", "you@example.net"}, []string{"me@example.net", "you@example.net"}, false, ""},
+		{[]string{"bad@example.net", "me@example.net", "full@example.net"}, []string{"me@example.net"}, true,
+			server + ` refused the recipient bad@example.net: 550 "5.1.1 no such user"; ` +
+				server + ` refused the recipient full@example.net: 452 "4.2.2 mailbox full"; it went to me@example.net`},
+		{[]string{"bad@example.net", "full@example.net"}, nil, false,
+			server + ` refused the recipient bad@example.net: 550 "5.1.1 no such user"; ` +
+				server + ` refused the recipient full@example.net: 452 "4.2.2 mailbox full"`},
+		{[]string{"me@example.net", "end@example.net", "you@example.net"}, nil, false,
+			server + ` refused the recipient end@example.net: 421 "4.3.2 shutting down"`},
+	} {
+		err := p.to(test.to...).send(t.Context(), sample())
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != test.says || errors.As(err, new(*partlyError)) != test.partly {
+			t.Errorf("%v: %v, want %s", test.to, err, test.says)
+		}
+		if mails := slices.Concat(p.taken()...); !slices.Equal(mails, test.taken) {
+			t.Errorf("%v: it went to %v", test.to, mails)
+		}
+	}
+}
+
+// What reached one of several counts as told: it is not sent again, and the log names the others.
+func TestToldToSome(t *testing.T) {
+	p := newPostOffice(t, map[string]string{"bad@example.net": "550 no such user"})
+	w := newWorld(t, nil, fmt.Sprintf("{ email: { host: 127.0.0.1, port: %d, tls: none, to: [bad@example.net, me@example.net] } }", p.port), "joe")
+	var log strings.Builder
+	w.log = slog.New(slog.NewTextHandler(&log, nil))
+	w.ran("joe", errCertificate)
+	w.after(2 * firstRetry)
+	w.ran("joe", errCertificate)
+	w.after(lookEvery)
+	if mails := p.taken(); len(mails) != 1 {
+		t.Errorf("mails to %v", mails)
+	}
+	w.ran("joe", nil)
+	w.after(lookEvery)
+	if mails := p.taken(); len(mails) != 1 {
+		t.Errorf("all-clears to %v", mails)
+	}
+	if got := log.String(); strings.Count(got, "level=WARN") != 2 || strings.Count(got, "refused the recipient bad@example.net") != 2 {
+		t.Errorf("the log says\n%s", got)
 	}
 }

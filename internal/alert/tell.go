@@ -2,6 +2,7 @@ package alert
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type errand struct {
 	again   []ledger.Incident // reminders
 	over    []told
 	err     error
+	partly  []error // what was sent, but not to everybody
 	sent    []ledger.Incident
 	ended   []told
 }
@@ -118,7 +120,7 @@ func (e *errand) run(ctx context.Context, l *glance) {
 		if len(e.news) == 0 {
 			event = Reminder
 		}
-		if e.err = e.channel.send(ctx, compose(event, l.sorted(troubles), host, l.now, l.settings.Remind)); e.err != nil {
+		if e.send(ctx, compose(event, l.sorted(troubles), host, l.now, l.settings.Remind)); e.err != nil {
 			return
 		}
 		e.sent = troubles
@@ -130,8 +132,16 @@ func (e *errand) run(ctx context.Context, l *glance) {
 	for _, t := range e.over {
 		incidents = append(incidents, ledger.Incident{Account: t.Account, Kind: t.Kind, Since: t.Since, Told: t.At})
 	}
-	if e.err = e.channel.send(ctx, compose(AllClear, l.sorted(incidents), host, l.now, 0)); e.err == nil {
+	if e.send(ctx, compose(AllClear, l.sorted(incidents), host, l.now, 0)); e.err == nil {
 		e.ended = e.over
+	}
+}
+
+// send hands a message to the channel. One that arrived somewhere is no failure.
+func (e *errand) send(ctx context.Context, m Message) {
+	e.err = e.channel.send(ctx, m)
+	if partly := (*partlyError)(nil); errors.As(e.err, &partly) {
+		e.partly, e.err = append(e.partly, partly), nil
 	}
 }
 
@@ -164,6 +174,9 @@ func (a *Alerter) record(b *book, e *errand, now time.Time) {
 		if some > 0 {
 			m.Sent = append(m.Sent, now)
 		}
+	}
+	for _, err := range e.partly {
+		a.log.Warn("an alert did not reach everybody", "channel", e.channel.name(), "error", err)
 	}
 	if e.err == nil {
 		if m.Failures > 0 {

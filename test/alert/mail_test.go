@@ -107,7 +107,7 @@ func TestMailRefused(t *testing.T) {
 		{"unknown authority", e.at("implicit", byPassword...)[:3], "has a certificate that is not trusted"},
 		{"no STARTTLS", bare.at("starttls", byPassword...), "offers no STARTTLS"},
 		{"no login", e.at("starttls"), `refused the recipient me@example.net: 550 "log in first"`},
-		{"refused recipient", append(e.at("implicit", byPassword...), "to: [ me@example.net, refused@example.net ]"), `550 "your address is on our list"`},
+		{"refused recipient", append(e.at("implicit", byPassword...), "to: [ refused@example.net ]"), `550 "your address is on our list"`},
 		{"nobody there", []string{"host: 127.0.0.1", "port: 9", "tls: implicit"}, "cannot be reached: connect: connection refused"},
 		{"TLS on the wrong port", append(e.at("implicit", byPassword...)[2:], "host: 127.0.0.1", fmt.Sprintf("port: %d", e.startTLS)), "TLS"},
 	} {
@@ -140,6 +140,22 @@ func TestMailRefused(t *testing.T) {
 	if entries, _ := os.ReadDir(filepath.Join(e.dir, "mail", "new")); len(entries) > 0 {
 		t.Errorf("%d messages have come", len(entries))
 	}
+}
+
+// One who is refused keeps the mail from nobody else, and is named.
+func TestMailToSome(t *testing.T) {
+	e := startExim(t, "*", eximPlain)
+	a := mailer(t, e.at("implicit", byPassword...), nowhere)
+	raw, err := os.ReadFile(a.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, a.Config(), strings.Replace(string(raw), "to: me@example.net\n", "to: [ refused@example.net, me@example.net ]\n", 1))
+	o := a.Run(t, "alert", "test")
+	if o.Code != 75 || !strings.Contains(o.Stdout, `refused the recipient refused@example.net: 550 "your address is on our list"; it went to me@example.net`) {
+		t.Errorf("%+v", o)
+	}
+	e.letters(1)
 }
 
 func TestMailViaAccount(t *testing.T) {
