@@ -75,7 +75,8 @@ func (m model) newest(account string) []ledger.Recent {
 		}
 	}
 	slices.SortFunc(all, func(a, b ledger.Recent) int {
-		return cmp.Or(b.StoredAt.Compare(a.StoredAt), cmp.Compare(a.Account, b.Account), compareKeys(a.Key, b.Key))
+		return cmp.Or(b.StoredAt.Compare(a.StoredAt), cmp.Compare(a.Account, b.Account), cmp.Compare(b.Offset, a.Offset),
+			cmp.Compare(len(b.UID), len(a.UID)), compareKeys(b.Key, a.Key))
 	})
 	return all
 }
@@ -94,6 +95,31 @@ func (m model) days(account string, since time.Time, zone *time.Location) []ledg
 		days[len(days)-1].Bytes += message.Size
 	}
 	return days
+}
+
+// TestNewestOfOneSecond: a run that stores many messages at once shows the last of them first.
+func TestNewestOfOneSecond(t *testing.T) {
+	at := time.Unix(1_790_000_000, 0)
+	for kind, place := range map[string]func(*ledger.Message, int){
+		"mbox":    func(m *ledger.Message, n int) { m.UID, m.Offset, m.Length = fmt.Sprint("z", 90-n), int64(100*n), 100 },
+		"Maildir": func(m *ledger.Message, n int) { m.UID, m.Name = fmt.Sprint(n), fmt.Sprint("x", 90-n) },
+	} {
+		l, _ := newLedger(t)
+		var messages []ledger.Message
+		for n := range 25 {
+			m := ledger.Message{Mailbox: "/mail", StoredAt: at}
+			place(&m, n)
+			messages = append(messages, m)
+		}
+		ok(t, l.Commit("gmail", messages, 0))
+		got, err := l.Newest("gmail", 3)
+		ok(t, err)
+		for i, m := range got {
+			if want := messages[24-i].Key; m.Key != want {
+				t.Errorf("%s: %d is %v, not %v", kind, i, m.Key, want)
+			}
+		}
+	}
 }
 
 // zoned returns a zone that the machine must know.
