@@ -50,6 +50,7 @@ type account struct {
 	SuccessAt      string
 	Messages, Size string
 	Backlog        string
+	Idle           string // what is said of the server where nothing waits on it
 	ToDelete       string
 	Quota          *quota
 	Hold           string // why it is left alone
@@ -171,7 +172,10 @@ func newAccount(state daemon.State, f figures, now time.Time) account {
 	a := account{
 		Name: state.Account.Name, Anchor: anchor(state.Account.Name), Kind: cmp.Or(state.Account.Preset().Title, state.Account.Host),
 		Mailbox: state.Account.Mailbox().At(now), Rules: rules(state.Account), Messages: grouped(int64(f.Messages)), Size: size(f.Bytes),
-		HeldBack: f.HeldBack, Success: "never", LastRun: lastRun(state, now),
+		HeldBack: f.HeldBack, Success: "never", LastRun: lastRun(state, now), Idle: "nothing waiting",
+	}
+	if !listed(state, f) {
+		a.Idle = "not known yet"
 	}
 	if !f.LastSuccess.IsZero() {
 		a.Success, a.SuccessAt = ago(f.LastSuccess, now), moment(f.LastSuccess, now)
@@ -261,6 +265,11 @@ func backlog(state daemon.State, f figures) (n int, more bool) {
 		return max(state.Progress.TotalMessages-state.Progress.Messages, 0), state.Progress.More
 	}
 	return max(state.Last.Failed+state.Last.Left, f.Waiting), false
+}
+
+// listed says whether the server has ever told what it has.
+func listed(state daemon.State, f figures) bool {
+	return !f.LastSuccess.IsZero() || state.Last.Listed > 0 || state.Running && state.Progress.Phase >= fetch.Retrieving
 }
 
 // newLive says what an account is doing. Of a state it knows only running.

@@ -273,6 +273,35 @@ func TestTroubleIsShown(t *testing.T) {
 	}
 }
 
+// Of a server that was never reached nobody knows what waits there.
+func TestNothingIsKnownBeforeAListing(t *testing.T) {
+	h := newHouse(t, loopback)
+	state, never := h.states[0], figures{}
+	fine := figures{Summary: ledger.Summary{LastSuccess: h.now}}
+	for _, test := range []struct {
+		what   string
+		change func(*daemon.State)
+		f      figures
+		want   string
+	}{
+		{"no run yet", func(*daemon.State) {}, never, "not known yet"},
+		{"a refused login", func(s *daemon.State) { s.Last = fetch.Report{Account: "joe", Err: io.EOF} }, never, "not known yet"},
+		{"a first run that connects", func(s *daemon.State) { s.Running = true }, never, "not known yet"},
+		{"a first run that has the list", func(s *daemon.State) { s.Running, s.Progress.Phase = true, fetch.Retrieving }, never, "nothing waiting"},
+		{"a run that broke off later", func(s *daemon.State) { s.Last = fetch.Report{Account: "joe", Listed: 3, Err: io.EOF} }, never, "nothing waiting"},
+		{"a success before popfetchd started", func(*daemon.State) {}, fine, "nothing waiting"},
+	} {
+		s := state
+		test.change(&s)
+		if got := newAccount(s, test.f, h.now).Idle; got != test.want {
+			t.Errorf("%s: %q, want %q", test.what, got, test.want)
+		}
+	}
+	if page := text(t, h.ask("GET", "/", "")); !strings.Contains(page, "not known yet") || strings.Contains(page, "nothing waiting") {
+		t.Error("the page says: ", page)
+	}
+}
+
 // What a run under way has come to is shown in figures and as a bar.
 func TestProgress(t *testing.T) {
 	h := newHouse(t, loopback)
