@@ -175,6 +175,20 @@ func TestGmailAdvice(t *testing.T) {
 	}
 }
 
+// What is mended at Gmail changes nothing here: the account stays held, and the way out names it.
+func TestGmailAdviceNamesTheAccount(t *testing.T) {
+	for _, at := range []string{"PASS", "STAT"} {
+		w := newWorld(t, popsim.Config{}, "provider: gmail", "password: opensesame", "auth: user")
+		w.account.ChangePassword("opensesame")
+		w.server.SetFault(popsim.On(at, 0, popsim.Refuse("[SYS/PERM] Your account is not enabled for POP access.")))
+		for range 2 {
+			if r := w.run(); r.Err == nil || !strings.Contains(r.Err.Error(), `"Forwarding and POP/IMAP", then run "popfetchd retry joe" (https://`) {
+				t.Errorf("%s: %v", at, r.Err)
+			}
+		}
+	}
+}
+
 func TestInspect(t *testing.T) {
 	w := newWorld(t, popsim.Config{Pipelining: true}, "policy: delete", "max_message_size: 1KB")
 	a := w.deliver("a", "1")

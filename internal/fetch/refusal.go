@@ -49,7 +49,7 @@ func (r *run) advise(err error) error {
 	if !ok {
 		return err
 	}
-	e := &refusal{kind: Refused, error: fmt.Errorf("%w; %s", err, meaning(known, err.Error()))}
+	e := &refusal{kind: Refused, error: fmt.Errorf("%w; %s", err, r.meaning(known, err.Error()))}
 	if known.Does != provider.Permanent {
 		e.kind, e.overQuota = Temporary, known.Does == provider.OverQuota
 	}
@@ -57,11 +57,12 @@ func (r *run) advise(err error) error {
 }
 
 // meaning is what a known reply means, with the page that tells more, unless the reply named that itself.
-func meaning(known provider.Reply, said string) string {
+func (r *run) meaning(known provider.Reply, said string) string {
+	means := known.For(r.account.Name)
 	if known.Page == "" || strings.Contains(said, known.Page) {
-		return known.Means
+		return means
 	}
-	return known.Means + " (" + known.Page + ")"
+	return means + " (" + known.Page + ")"
 }
 
 // overQuota says that a refusal is about all mail, for a while, and not about one message.

@@ -147,11 +147,15 @@ type Reply struct {
 	// Does is what follows from it.
 	Does Behaviour `yaml:"does"`
 	// Means is one sentence for users without its final period: what is wrong,
-	// and what to do.
+	// and what to do. Commands in it have ACCOUNT for an account's name: see For.
 	Means string `yaml:"means"`
 	// Page is where the provider explains it.
 	Page string `yaml:"page"`
 }
+
+// For is what the reply means to an account: Means, with the account's name in
+// the commands to run.
+func (r Reply) For(account string) string { return strings.ReplaceAll(r.Means, "ACCOUNT", account) }
 
 // All returns the providers in the table's order, those without POP included.
 func All() []Provider { return slices.Clone(table().Providers) }

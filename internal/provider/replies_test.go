@@ -22,14 +22,14 @@ const (
 // The sentences that several lines lead to.
 const (
 	wrong     = "Gmail knows no such address with this password; give the whole address and an app password of this very account, for which its 2-step verification must be on"
-	blocked   = `Gmail has blocked this sign-in as a suspicious one; sign in to the account with a browser, confirm that it was you, and then run "popfetchd retry"`
-	popOff    = `Gmail has POP switched off for this account; switch it on in Gmail's settings under "Forwarding and POP/IMAP"`
-	domainOff = "Gmail has POP switched off for the whole organisation; ask its administrator to switch it on"
+	blocked   = `Gmail has blocked this sign-in as a suspicious one; sign in to the account with a browser, confirm that it was you, and then run "popfetchd retry ACCOUNT"`
+	popOff    = `Gmail has POP switched off for this account; switch it on in Gmail's settings under "Forwarding and POP/IMAP", then run "popfetchd retry ACCOUNT"`
+	domainOff = `Gmail has POP switched off for the whole organisation; ask its administrator to switch it on, then run "popfetchd retry ACCOUNT"`
 	trouble   = "Gmail has a problem of its own; wait, popfetchd tries again by itself"
 	suspended = "Gmail has suspended POP for this account because it was asked too often or too much was fetched; wait, it mostly ends after an hour and always within a day"
 	logins    = "Gmail counts too many logins of this account; leave it alone for an hour, and let no program ask it more often than every 15 minutes"
 	ended     = "Gmail has ended the session because its time was over; popfetchd goes on in a new one by itself"
-	microsoft = `Microsoft refuses this sign-in; check that POP is switched on for the account, then sign in again with "popfetchd login"`
+	microsoft = `Microsoft refuses this sign-in; check that POP is switched on for the account, then sign in again with "popfetchd login ACCOUNT"`
 	webDE     = "WEB.DE refuses this login; check the password and that POP3 is switched on in its settings, and let no program ask more often than every 15 minutes"
 )
 
@@ -60,7 +60,7 @@ func TestAdvise(t *testing.T) {
 		{"gmail", "-ERR Exceeded the login limit...", OverQuota, logins, popPage},
 		{"gmail", "-ERR [AUTH] Lockdown in sector 4", OverQuota,
 			"Gmail has suspended this account for a while because too much was fetched; wait, it ends within a day", popPage},
-		{"gmail", "-ERR [AUTH] Invalid credentials.", Permanent, `Gmail no longer takes the token of this sign-in; sign in again with "popfetchd login"`,
+		{"gmail", "-ERR [AUTH] Invalid credentials.", Permanent, `Gmail no longer takes the token of this sign-in; sign in again with "popfetchd login ACCOUNT"`,
 			"https://myaccount.google.com/connections"},
 		{"gmail", "-ERR Session expired, please login again.", NewSession, ended, sessionPage},
 		{"gmail", "-ERR [SYS/TEMP] Your session has expired.", NewSession, ended, sessionPage},
@@ -74,12 +74,12 @@ func TestAdvise(t *testing.T) {
 			"Gmail wants more time between two logins; fetch every 15 minutes or less often", popPage},
 		{"gmail", "-ERR [SYS/TEMP] something new", Temporary, trouble, statusPage},
 		{"gmail", "-ERR [SYS/PERM] something new", Permanent,
-			`Gmail does not let this account use POP; look at its settings under "Forwarding and POP/IMAP", or ask the organisation's administrator`, popPage},
+			`Gmail does not let this account use POP; look at its settings under "Forwarding and POP/IMAP", or ask the organisation's administrator, then run "popfetchd retry ACCOUNT"`, popPage},
 		{"gmail", "-ERR [AUTH] something new", Permanent,
-			`Gmail refuses this sign-in; check the address and the app password, or sign in again with "popfetchd login"`, popPage},
+			`Gmail refuses this sign-in; check the address and the app password, or sign in again with "popfetchd login ACCOUNT"`, popPage},
 
 		{"outlook", "-ERR Basic authentication is disabled.", Permanent,
-			`Microsoft takes no passwords for POP any more; write auth: xoauth2 with your OAuth client and sign in with "popfetchd login"`, tokenPage},
+			`Microsoft takes no passwords for POP any more; write auth: xoauth2 with your OAuth client and sign in with "popfetchd login ACCOUNT"`, tokenPage},
 		{"outlook", "-ERR Protocol error. Connection is closed. 10", Temporary,
 			"Microsoft's server broke off in the middle of the sign-in; popfetchd tries again by itself, and if that goes on check that POP is switched on for the account",
 			outlookPage},
@@ -99,10 +99,10 @@ func TestAdvise(t *testing.T) {
 		{"aol", "-ERR [AUTH] Invalid credentials", Permanent,
 			"AOL refuses this user name and password; make an app password and put it in the password's place", "https://help.aol.com/articles/Create-and-manage-app-password"},
 		{"gmx", "-ERR authentication failed", Permanent,
-			`GMX refuses this login; check the password, and that POP3 is switched on in the settings under "POP3 & IMAP", which GMX switches off when it was not used for long`,
+			`GMX refuses this login; check the password, and that POP3 is switched on in the settings under "POP3 & IMAP", which GMX switches off when it was not used for long; then run "popfetchd retry ACCOUNT"`,
 			"https://hilfe.gmx.net/pop-imap/einschalten.html"},
 		{"gmx", "-ERR [AUTH] no", Permanent,
-			`GMX refuses this login; check the password, and that POP3 is switched on in the settings under "POP3 & IMAP"`,
+			`GMX refuses this login; check the password, and that POP3 is switched on in the settings under "POP3 & IMAP", then run "popfetchd retry ACCOUNT"`,
 			"https://hilfe.gmx.net/pop-imap/einschalten.html"},
 		{"web.de", "-ERR authentication failed", OverQuota, webDE, "https://hilfe.web.de/pop-imap/einschalten.html"},
 		{"web.de", "-ERR [AUTH] no", OverQuota, webDE, "https://hilfe.web.de/pop-imap/einschalten.html"},
@@ -116,10 +116,10 @@ func TestAdvise(t *testing.T) {
 			"Fastmail refuses this login; make an app password that may use POP and put it in the password's place",
 			"https://www.fastmail.help/hc/en-us/articles/1500000279921"},
 		{"zoho", "-ERR POP access blocked due to excessive usage. Please try again after sometime.", Permanent,
-			`Zoho has blocked POP for this account because it was used too much; lift the block in Zoho's settings on the web, fetch less often, and then run "popfetchd retry"`,
+			`Zoho has blocked POP for this account because it was used too much; lift the block in Zoho's settings on the web, fetch less often, and then run "popfetchd retry ACCOUNT"`,
 			"https://help.zoho.com/portal/en/community/topic/pop-access-blocked-due-to-excessive-usage"},
 		{"zoho", "-ERR You are yet to enable POP for your account. Please contact your administrator", Permanent,
-			`Zoho has POP switched off for this account; switch it on in Zoho's settings under "Mail Accounts"`, zohoPage},
+			`Zoho has POP switched off for this account; switch it on in Zoho's settings under "Mail Accounts", then run "popfetchd retry ACCOUNT"`, zohoPage},
 		{"zoho", "-ERR Invalid credentials(Failure)", Permanent,
 			"Zoho refuses this user name and password; give the whole address, an app password with two-factor authentication, and the host of your kind of account and country",
 			zohoPage},

@@ -11,8 +11,9 @@ import (
 )
 
 var (
-	aName   = regexp.MustCompile(`^[a-z][a-z0-9.-]*$`)
-	aDomain = regexp.MustCompile(`^([a-z0-9-]+\.)+[a-z]{2,}$`)
+	aName    = regexp.MustCompile(`^[a-z][a-z0-9.-]*$`)
+	aCommand = regexp.MustCompile(`"popfetchd [^"]*"`)
+	aDomain  = regexp.MustCompile(`^([a-z0-9-]+\.)+[a-z]{2,}$`)
 )
 
 // isPage says whether people can be sent to an address.
@@ -128,6 +129,11 @@ func checkReplies(t *testing.T, p Provider) {
 		}
 		if !isSentence(r.Means) || !strings.Contains(r.Means, "; ") || !isPage(r.Page) {
 			t.Errorf("%q: %q (%s): what is wrong; what to do, and a page about it", r.Match, r.Means, r.Page)
+		}
+		for _, command := range aCommand.FindAllString(r.Means, -1) {
+			if !strings.HasSuffix(command, ` ACCOUNT"`) {
+				t.Errorf("%q: %s does nothing without the account's name", r.Match, command)
+			}
 		}
 		who, _, _ := strings.Cut(p.Title, " ")
 		if who == "Outlook.com" {

@@ -184,7 +184,7 @@ func (w *world) says(stderr string, row reply) {
 	if !found || !strings.HasPrefix(known.Means, row.means) || known.Page != row.page {
 		w.Fatalf("%s is taken for %+v", row.says, known)
 	}
-	if strings.Count(stderr, "\n") != 1 || strings.Count(stderr, known.Means) != 1 || strings.Count(stderr, row.page) != 1 {
+	if strings.Count(stderr, "\n") != 1 || strings.Count(stderr, known.For("joe")) != 1 || strings.Count(stderr, row.page) != 1 {
 		w.Errorf("one line with one sentence and one page is wanted, not\n%s", stderr)
 	}
 	if strings.Contains(stderr, "the next run goes on from here") {
