@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"net/textproto"
 	"net/url"
@@ -144,7 +145,8 @@ func readAlerts(v value, c *Config) {
 	}
 	p := v.section.parser
 	p.alerts = p.section(join(v.section.path, v.key), v.line)
-	elsewhere := belong(names(emailKeys()), "it belongs below email")
+	elsewhere := belong(names(fileKeys()), "it belongs at the top of the file, beside alerts")
+	maps.Copy(elsewhere, belong(names(emailKeys()), "it belongs below email"))
 	for _, key := range names(webhookKeys()) {
 		elsewhere[key] = "it belongs below webhook"
 	}
