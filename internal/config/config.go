@@ -190,9 +190,9 @@ func Find(flag string) (string, error) {
 	}
 	text := "no configuration file " + strings.Join(places, ", nor ") + "; "
 	if flag == "" {
-		text += "write one there, or name yours with --config"
+		text += "have popfetchd init write one, or name yours with --config"
 	} else {
-		text += "name the one you have with --config"
+		text += "name the one you have with --config, or have popfetchd init write it there"
 	}
 	return "", &Error{Problems: []Problem{{Text: text}}}
 }

@@ -273,13 +273,13 @@ func TestFindNothing(t *testing.T) {
 	empty := t.TempDir()
 	t.Setenv("XDG_CONFIG_HOME", empty)
 	_, err := Find("")
-	want := "no configuration file " + empty + "/popfetchd/popfetchd.yaml, nor " + system + "; write one there, or name yours with --config"
+	want := "no configuration file " + empty + "/popfetchd/popfetchd.yaml, nor " + system + "; have popfetchd init write one, or name yours with --config"
 	var problems *Error
 	if !errors.As(err, &problems) || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 	_, err = Find("/nowhere/x.yaml")
-	if want := "no configuration file /nowhere/x.yaml; name the one you have with --config"; err == nil || err.Error() != want {
+	if want := "no configuration file /nowhere/x.yaml; name the one you have with --config, or have popfetchd init write it there"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }
