@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -86,7 +87,27 @@ it is never an argument, which others could read in the list of processes.`,
 	f.StringVar(&s.clientSecretFile, "client-secret-file", "", "`file` with its secret, if it has one")
 	f.BoolVarP(&s.yes, "yes", "y", false, "ask nothing")
 	f.BoolVar(&s.force, "force", false, "replace a configuration that is there")
+	s.completeFlags(c)
 	return c
+}
+
+// completeFlags tells shells what the flags take, where that is not a file.
+func (s *initCall) completeFlags(c *cobra.Command) {
+	none := cobra.ShellCompDirectiveNoFileComp
+	for name, choices := range map[string][]string{
+		"provider": usableProviders(), "tls": {"implicit", "starttls", "none"}, "auth": {"xoauth2", "oauthbearer"},
+		"host": nil, "port": nil, "address": nil, "name": nil, "client-id": nil,
+	} {
+		_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(choices, none))
+	}
+	_ = c.RegisterFlagCompletionFunc("policy", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		policies := []string{string(config.Keep), string(config.MarkRead), string(config.Archive), string(config.Delete)}
+		if p, known := provider.Named(s.providerName); known {
+			policies = slices.Concat(policies[:1], p.Policies, policies[3:])
+		}
+		return policies, none | cobra.ShellCompDirectiveKeepOrder
+	})
+	_ = c.MarkFlagDirname("maildir")
 }
 
 // oneFlag refuses flags that contradict each other.
@@ -288,12 +309,15 @@ func goodPassword(text string) error {
 }
 
 // providerNames are those that can be used, as in a list for people.
-func providerNames() string {
+func providerNames() string { return strings.Join(usableProviders(), ", ") }
+
+// usableProviders are the names of those that have POP.
+func usableProviders() []string {
 	var names []string
 	for _, p := range provider.All() {
 		if p.NoPOP == "" {
 			names = append(names, p.Name)
 		}
 	}
-	return strings.Join(names, ", ")
+	return names
 }

@@ -18,6 +18,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"syscall"
+
+	"github.com/spf13/cobra"
 )
 
 // gcPercent keeps the heap close to what is in use, at the cost of a tenth more
@@ -50,6 +52,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	root := a.rootCommand()
 	if fetchesOnce(args) {
 		root.RemoveCommand(root.Commands()...)
+	}
+	if len(args) > 0 && args[0] == cobra.ShellCompRequestCmd {
+		describeFlags(root)
 	}
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)

@@ -65,6 +65,7 @@ Exit code 65 says that something is missing, changed, torn or not in the ledger.
 	}
 	c.Flags().BoolVar(&read, "read", false, "read every message and compare its SHA-256")
 	c.Flags().StringVar(&sample, "sample", "", "read this `percent` of the messages, as in 5%: each day another part")
+	_ = c.RegisterFlagCompletionFunc("sample", cobra.FixedCompletions([]string{"1%", "5%", "10%", "25%", "50%"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder))
 	return c
 }
 
