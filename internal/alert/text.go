@@ -2,6 +2,7 @@ package alert
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,19 +47,24 @@ func compose(event Event, incidents []ledger.Incident, host string, at time.Time
 	if event == AllClear {
 		b.WriteString("There is nothing to do.\n")
 	} else {
-		b.WriteString(footer(remind))
+		b.WriteString(footer(incidents, remind))
 	}
 	fmt.Fprintf(&b, "\npopfetchd on %s\n", host)
 	m.Text = b.String()
 	return m
 }
 
-func footer(remind time.Duration) string {
+// footer says how often it is told, and which command tells more: of Gmail's settings status knows nothing.
+func footer(incidents []ledger.Incident, remind time.Duration) string {
+	more := "popfetchd status"
+	if !slices.ContainsFunc(incidents, func(i ledger.Incident) bool { return i.Kind != Settings }) {
+		more = "popfetchd gmail settings " + strings.Join(accountsOf(incidents), " ")
+	}
 	again := ""
 	if remind > 0 {
 		again = ", again in " + span(remind) + " if it lasts"
 	}
-	return "You are told this once" + again + ", and when it is over.\npopfetchd status tells more.\n"
+	return "You are told this once" + again + ", and when it is over.\n" + more + " tells more.\n"
 }
 
 // tellTrouble writes what is wrong, since when, what to do, and the error as it was.

@@ -73,6 +73,16 @@ popfetchd on nas
 	if m.Text != want {
 		t.Errorf("text\n%s, want\n%s", m.Text, want)
 	}
+	differ := []ledger.Incident{{Account: "joe", Kind: Settings, Since: since}, {Account: "ann", Kind: Settings, Since: since}}
+	for n, more := range map[int]string{1: "popfetchd gmail settings joe", 2: "popfetchd gmail settings joe ann"} {
+		if text := compose(Trouble, differ[:n], "nas", noon, 0).Text; !strings.Contains(text, "\n"+more+" tells more.\n") {
+			t.Errorf("%q is not named by\n%s", more, text)
+		}
+	}
+	both := append(differ, ledger.Incident{Account: "joe", Kind: Refused, Since: since})
+	if text := compose(Trouble, both, "nas", noon, 0).Text; !strings.Contains(text, "\npopfetchd status tells more.\n") {
+		t.Errorf("status is not named by\n%s", text)
+	}
 	huge := compose(Trouble, []ledger.Incident{{Account: "isp", Kind: Refused, Since: since, Text: strings.Repeat("x", 1<<20)}}, "nas", noon, 0)
 	if len(huge.Text) > 4<<10 || strings.Contains(huge.Text, "again in") {
 		t.Errorf("%d bytes", len(huge.Text))
