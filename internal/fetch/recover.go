@@ -90,8 +90,8 @@ func (r *run) seekOut(ctx context.Context, intent ledger.Intent) error {
 
 // adopt looks for listed messages that are in a mailbox already but not in the ledger, and remembers them: where a run
 // did not end cleanly or the account is new to the ledger, and, since file names tell and it is soon done, always in the
-// Maildir that new mail goes to: the ledger may come from a backup. It also clears away what an unclean end left half
-// done. An empty listing proves nothing (a server in trouble shows one): then the next run looks.
+// Maildir that new mail goes to: the ledger may come from a backup. Where a look is due, mail readers may have filed the
+// mail in subfolders since. An empty listing proves nothing (a server in trouble shows one): then the next run looks.
 func (r *run) adopt(ctx context.Context, drop *maildrop) error {
 	unsettled, err := r.Ledger.Unsettled(r.account.Name)
 	if err != nil || len(drop.keys) == 0 {
@@ -99,6 +99,11 @@ func (r *run) adopt(ctx context.Context, drop *maildrop) error {
 	}
 	strangers := drop.strangers(r.account.Name)
 	paths := unsettled
+	if len(strangers) > 0 {
+		if paths, err = withSubfolders(unsettled); err != nil {
+			return err
+		}
+	}
 	if here := r.account.Mailbox().At(r.Now()); r.account.Maildir != "" && len(strangers) > 0 && !slices.Contains(paths, here) && exists(here) {
 		paths = append(slices.Clip(paths), here)
 	}
@@ -123,6 +128,20 @@ func (r *run) adopt(ctx context.Context, drop *maildrop) error {
 		}
 	}
 	return r.Ledger.Settle(r.account.Name)
+}
+
+// withSubfolders returns the mailboxes at paths and the subfolders of those that are Maildirs, each once and in their order.
+func withSubfolders(paths []string) ([]string, error) {
+	var all []string
+	for _, path := range paths {
+		folders, err := store.Subfolders(path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(append(all, path), folders...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
 }
 
 func exists(path string) bool {

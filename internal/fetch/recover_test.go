@@ -31,6 +31,29 @@ func TestLostLedger(t *testing.T) {
 	w.succeed(fetch.Report{Listed: 23})
 }
 
+// Mail that was filed in subfolders of the Maildir is found there as well.
+func TestLostLedgerOfFiledMail(t *testing.T) {
+	w, all := stored(t, 5)
+	for i, m := range all {
+		w.fileIn([]string{".Archive", ".Lists.go"}[i%2], m)
+	}
+	w.loseLedger()
+	w.deliver("new", "x")
+	w.succeed(fetch.Report{Listed: 6, New: 1, Stored: 1})
+	w.retrieved(map[string]int{"0": 1, "1": 1, "4": 1, "new": 1})
+	w.verified(1, fetch.Verification{Checked: 6, Read: 6})
+	w.noLeftovers()
+	w.repair(fetch.Repaired{})
+}
+
+// fileIn moves a message to a subfolder of the Maildir, as mail readers do.
+func (w *world) fileIn(folder string, m popsim.Message) {
+	w.Helper()
+	from, to := w.file(m), filepath.Join(w.box, folder, "cur")
+	w.must(os.MkdirAll(to, 0o700))
+	w.must(os.Rename(from, filepath.Join(to, filepath.Base(from)+":2,S")))
+}
+
 // Also where the path changes with the month.
 func TestLostLedgerOfManyMaildirs(t *testing.T) {
 	w := newWorld(t, popsim.Config{}, "maildir: '[a*] %% %Y-%m'")

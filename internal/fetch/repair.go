@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
-	"slices"
 
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/ledger"
@@ -133,17 +132,19 @@ func (r *run) movedFrom(ctx context.Context, path string, rows []ledger.Message)
 // nowhere is the offset of a message that is in an mbox no more.
 const nowhere = -1
 
-// findStrays returns whatever lies whole in the account's mailboxes: those at paths, and those of all days. A Maildir that
-// holds any is looked through again when the server has listed its messages: file names tell which is which.
+// findStrays returns whatever lies whole in the account's mailboxes: those at paths, and those of all days, each with its
+// subfolders. A Maildir that holds any is looked through again when the server has listed its messages: file names tell which is which.
 func (r *run) findStrays(ctx context.Context, paths []string) (strays []ledger.Message, err error) {
 	template := cmp.Or(r.account.Maildir, r.account.Mbox)
 	daily, err := filepath.Glob(everyDay(template))
 	if err != nil {
 		return nil, err
 	}
-	paths = append(paths, daily...)
-	slices.Sort(paths)
-	for _, path := range slices.Compact(paths) {
+	paths, err = withSubfolders(append(paths, daily...))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
 		r.doing = "looking for messages in " + path
 		found, err := r.findIn(ctx, path)
 		if err == nil && len(found) > 0 && found[0].Name != "" {

@@ -195,17 +195,27 @@ func TestRepairRewrittenMbox(t *testing.T) {
 // Mail that was filed in a subfolder of the Maildir is found there.
 func TestRepairFiledMail(t *testing.T) {
 	w, all := stored(t, 5)
-	folder := filepath.Join(w.box, ".Archive", "cur")
-	w.must(os.MkdirAll(folder, 0o700))
 	for _, m := range all[:2] {
-		from := w.file(m)
-		w.must(os.Rename(from, filepath.Join(folder, filepath.Base(from)+":2,S")))
+		w.fileIn(".Archive", m)
 	}
 	w.verified(1, fetch.Verification{Checked: 5, Read: 5, Moved: 2})
 	w.repair(fetch.Repaired{Relocated: 2})
 	w.verified(1, fetch.Verification{Checked: 5, Read: 5})
 	w.repair(fetch.Repaired{})
 	w.succeed(fetch.Report{Listed: 5})
+}
+
+// So it is after the ledger was lost, also when nothing is left in the Maildir itself.
+func TestRepairLostLedgerOfFiledMail(t *testing.T) {
+	w, all := stored(t, 3)
+	for _, m := range all {
+		w.fileIn(".Archive", m)
+	}
+	w.loseLedger()
+	w.repair(fetch.Repaired{Recognised: 3})
+	w.verified(1, fetch.Verification{Checked: 3, Read: 3})
+	w.succeed(fetch.Report{Listed: 3})
+	w.noLeftovers()
 }
 
 // A piece of a message is left alone, and is not taken for the message: that is fetched again. In an mbox it becomes a message

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Verify implements [Mailbox]. A message is looked for by its name in new/
@@ -57,14 +58,12 @@ func (m *Maildir) lookInSubfolders(ctx context.Context, expect []Message, missin
 	if len(missing) == 0 {
 		return nil
 	}
-	for name, err := range eachName(m.path) {
-		if err != nil {
-			return err
-		}
-		sub := Maildir{path: filepath.Join(m.path, name)}
-		if info, err := os.Stat(sub.path); name[0] != '.' || err != nil || !info.IsDir() {
-			continue
-		}
+	folders, err := Subfolders(m.path)
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		sub := Maildir{path: folder}
 		paths, err := sub.locate(expect, missing)
 		if err != nil {
 			return err
@@ -85,6 +84,30 @@ func (m *Maildir) lookInSubfolders(ctx context.Context, expect []Message, missin
 		}
 	}
 	return nil
+}
+
+// Subfolders returns the Maildir++ subfolders of the Maildir at path, in the
+// order of their names. What is no folder has none, nor has what is not there.
+func Subfolders(path string) ([]string, error) {
+	if !isFolder(path) {
+		return nil, nil
+	}
+	var folders []string
+	for name, err := range eachName(path) {
+		if err != nil {
+			return nil, err
+		}
+		if sub := filepath.Join(path, name); name[0] == '.' && isFolder(sub) {
+			folders = append(folders, sub)
+		}
+	}
+	slices.Sort(folders)
+	return folders, nil
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 func compact(wrong []*Finding) []Finding {

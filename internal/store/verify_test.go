@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -247,4 +248,23 @@ func TestVerifyOfRewrittenMbox(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A Maildir's subfolders are told by their names, also where they are links; a file has none, nor has what is not there.
+func TestSubfolders(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{".b", ".a.c", "cur", "new", "plain"} {
+		check(t, os.Mkdir(filepath.Join(dir, name), 0o700))
+	}
+	check(t, os.WriteFile(filepath.Join(dir, ".file"), nil, 0o600))
+	check(t, os.Symlink("plain", filepath.Join(dir, ".link")))
+	for path, want := range map[string][]string{
+		dir:                         {filepath.Join(dir, ".a.c"), filepath.Join(dir, ".b"), filepath.Join(dir, ".link")},
+		filepath.Join(dir, ".file"): nil,
+		filepath.Join(dir, "none"):  nil,
+	} {
+		if got, err := Subfolders(path); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, %v, want %q", path, got, err, want)
+		}
+	}
 }
