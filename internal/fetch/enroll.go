@@ -22,7 +22,7 @@ func (r *run) enroll() (isNew bool, err error) {
 // names once the server has listed its mail, an mbox's messages by their content.
 func (r *run) lookAround(ctx context.Context) error {
 	if r.account.Mbox != "" {
-		strays, err := r.findStrays(ctx, nil)
+		strays, err := r.findStrays(ctx, nil, nil)
 		if err != nil || len(strays) == 0 {
 			return err
 		}

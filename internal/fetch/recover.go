@@ -73,7 +73,7 @@ func (r *run) finishAppend(ctx context.Context, intent ledger.Intent) error {
 func (r *run) seekOut(ctx context.Context, intent ledger.Intent) error {
 	owner := *r // of the intent, which may be another account's
 	owner.account.Name = intent.Account
-	if _, err := owner.relocate(ctx, &Repaired{}); err != nil { // what moved along is not to be taken for what is sought
+	if _, _, err := owner.relocate(ctx, &Repaired{}); err != nil { // what moved along is not to be taken for what is sought
 		return err
 	}
 	strays, err := r.Ledger.Strays(intent.Account)
@@ -81,7 +81,7 @@ func (r *run) seekOut(ctx context.Context, intent ledger.Intent) error {
 		return err
 	}
 	strays = slices.DeleteFunc(strays, func(m ledger.Message) bool { return m.Mailbox == intent.Path })
-	found, err := owner.findIn(ctx, intent.Path)
+	found, err := owner.findIn(ctx, intent.Path, nil)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (r *run) adopt(ctx context.Context, drop *maildrop) error {
 		return nil
 	}
 	if drop.fleeting { // names of files tell nothing of messages that have another UID in each session: their content has to
-		strays, err := r.findStrays(ctx, unsettled)
+		strays, err := r.findStrays(ctx, unsettled, nil)
 		if err == nil {
 			err = r.Ledger.SetStrays(r.account.Name, strays)
 		}

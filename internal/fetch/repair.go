@@ -3,9 +3,11 @@ package fetch
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/ledger"
@@ -41,15 +43,18 @@ func (r *run) repair(ctx context.Context, done *Repaired) error {
 	if err := r.finishAppends(ctx); err != nil {
 		return err
 	}
-	paths, err := r.relocate(ctx, done)
+	paths, missing, err := r.relocate(ctx, done)
 	if err != nil {
 		return err
 	}
-	strays, err := r.findStrays(ctx, paths)
+	strays, err := r.findStrays(ctx, paths, missing)
 	if err != nil {
 		return err
 	}
 	if err := r.Ledger.SetStrays(r.account.Name, strays); err != nil {
+		return err
+	}
+	if err := r.reunite(missing, done); err != nil {
 		return err
 	}
 	asked := r.recogniseStrays(ctx)
@@ -74,12 +79,14 @@ func (r *run) recogniseStrays(ctx context.Context) error {
 	return cmp.Or(session.Quit(), drop.damage)
 }
 
-// relocate looks for every message of the ledger, corrects where those are that have moved, and returns the mailboxes.
-func (r *run) relocate(ctx context.Context, done *Repaired) (paths []string, err error) {
+// relocate looks for every message of the ledger, corrects where those are that have moved within their mailbox, and
+// returns the mailboxes, and the messages that are missing there. Those of an mbox have no place any more, as long as there
+// is an mbox: what stands at theirs by now is not theirs.
+func (r *run) relocate(ctx context.Context, done *Repaired) (paths []string, missing []ledger.Message, err error) {
 	var rows []ledger.Message
 	for m, err := range r.Ledger.Stored(r.account.Name) {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		rows = append(rows, m)
 	}
@@ -87,23 +94,24 @@ func (r *run) relocate(ctx context.Context, done *Repaired) (paths []string, err
 		r.doing = "looking for the messages of " + path
 		paths = append(paths, path)
 		moved, gone, err := r.movedFrom(ctx, path, group)
+		missing = append(missing, gone...)
+		gone = slices.DeleteFunc(gone, func(m ledger.Message) bool { return m.Offset != nowhere })
 		if err == nil {
 			err = r.Ledger.Relocate(r.account.Name, append(moved, gone...))
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		done.Relocated += len(moved)
 	}
-	return paths, nil
+	return paths, missing, nil
 }
 
-// movedFrom returns the messages of one mailbox that have moved, with their new places, and those of an mbox that are gone:
-// these have none any more, since what stands there by now is not theirs.
-func (r *run) movedFrom(ctx context.Context, path string, rows []ledger.Message) (moved, gone []ledger.Message, err error) {
+// movedFrom returns the messages of one mailbox that have moved, with their new places, and those that are missing.
+func (r *run) movedFrom(ctx context.Context, path string, rows []ledger.Message) (moved, missing []ledger.Message, err error) {
 	mailbox, err := r.openExisting(path, r.account.Name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
+		return nil, rows, nil
 	}
 	if err != nil {
 		return nil, nil, err
@@ -116,25 +124,58 @@ func (r *run) movedFrom(ctx context.Context, path string, rows []ledger.Message)
 	}
 	findings, err := mailbox.Verify(ctx, expect, true)
 	for _, finding := range findings {
-		m, at := byID[finding.Message.ID], finding.Found
+		m := byID[finding.Message.ID]
 		switch {
 		case finding.Damage == store.Moved:
-			m.Mailbox, m.Name, m.Offset, m.Length = at.Path, at.Name, at.Offset, at.Length
-			moved = append(moved, m)
-		case m.Name == "" && m.Offset != nowhere:
+			moved = append(moved, at(m, finding.Found))
+		case m.Name == "":
 			m.Offset = nowhere
-			gone = append(gone, m)
+			missing = append(missing, m)
+		case finding.Damage == store.Missing:
+			missing = append(missing, m)
 		}
 	}
-	return moved, gone, err
+	return moved, missing, err
+}
+
+// reunite gives messages that are missing the places of strays that are exactly these: their mailbox was renamed, or they
+// were filed in another one of the account. A Maildir's file has to have its name still, which tells equal messages apart.
+func (r *run) reunite(missing []ledger.Message, done *Repaired) error {
+	strays, err := r.Ledger.Strays(r.account.Name)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	bySum := map[[sha256.Size]byte][]ledger.Message{}
+	for _, s := range strays {
+		bySum[s.SHA256] = append(bySum[s.SHA256], s)
+	}
+	var found []ledger.Message
+	for _, m := range missing {
+		equal := bySum[m.SHA256]
+		i := slices.IndexFunc(equal, func(s ledger.Message) bool { return s.Name == "" || s.Name == m.Name })
+		if i < 0 {
+			continue
+		}
+		s := equal[i]
+		bySum[m.SHA256] = slices.Delete(equal, i, i+1) // a place is one message's
+		found = append(found, at(m, store.Location{Path: s.Mailbox, Name: s.Name, Offset: s.Offset, Length: s.Length}))
+	}
+	done.Relocated += len(found)
+	return r.Ledger.Relocate(r.account.Name, found)
+}
+
+// at returns the message at another place.
+func at(m ledger.Message, place store.Location) ledger.Message {
+	m.Mailbox, m.Name, m.Offset, m.Length = place.Path, place.Name, place.Offset, place.Length
+	return m
 }
 
 // nowhere is the offset of a message that is in an mbox no more.
 const nowhere = -1
 
 // findStrays returns whatever lies whole in the account's mailboxes: those at paths, and those of all days, each with its
-// subfolders. A Maildir that holds any is looked through again when the server has listed its messages: file names tell which is which.
-func (r *run) findStrays(ctx context.Context, paths []string) (strays []ledger.Message, err error) {
+// subfolders. A Maildir that holds any is looked through again when the server has listed its messages: file names tell which is which. sought is as for findIn.
+func (r *run) findStrays(ctx context.Context, paths []string, sought []ledger.Message) (strays []ledger.Message, err error) {
 	template := cmp.Or(r.account.Maildir, r.account.Mbox)
 	daily, err := filepath.Glob(everyDay(template))
 	if err != nil {
@@ -144,9 +185,13 @@ func (r *run) findStrays(ctx context.Context, paths []string) (strays []ledger.M
 	if err != nil {
 		return nil, err
 	}
+	sums := make(map[[sha256.Size]byte]bool, len(sought))
+	for _, m := range sought {
+		sums[m.SHA256] = true
+	}
 	for _, path := range paths {
 		r.doing = "looking for messages in " + path
-		found, err := r.findIn(ctx, path)
+		found, err := r.findIn(ctx, path, sums)
 		if err == nil && len(found) > 0 && found[0].Name != "" {
 			err = r.Ledger.Unsettle(r.account.Name, path)
 		}
@@ -158,8 +203,9 @@ func (r *run) findStrays(ctx context.Context, paths []string) (strays []ledger.M
 	return strays, nil
 }
 
-// findIn returns whatever lies whole in the mailbox at path.
-func (r *run) findIn(ctx context.Context, path string) (all []ledger.Message, err error) {
+// findIn returns whatever lies whole in the mailbox at path. What in an mbox has one of the sums that are sought counts as it
+// stands; all else there counts without what mail readers write into headers.
+func (r *run) findIn(ctx context.Context, path string, sought map[[sha256.Size]byte]bool) (all []ledger.Message, err error) {
 	mailbox, err := r.openExisting(path, r.account.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -175,6 +221,9 @@ func (r *run) findIn(ctx context.Context, path string) (all []ledger.Message, er
 		if found.Torn != "" {
 			r.log.Warn("a piece of a message: left as it is", "mailbox", path, "problem", found.Torn)
 			continue
+		}
+		if sought[found.SHA256] {
+			found.Bare = store.Content{Size: found.Size, Virtual: found.Virtual, SHA256: found.SHA256}
 		}
 		m, err := stray(found)
 		if err != nil {

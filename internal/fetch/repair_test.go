@@ -218,6 +218,72 @@ func TestRepairLostLedgerOfFiledMail(t *testing.T) {
 	w.noLeftovers()
 }
 
+// The user has renamed the mailbox, and said so in the configuration: its messages are found at the new place, each once, and
+// those that were held back on the server meanwhile may go. What is not there any more stays missing.
+func TestRepairRenamedMailbox(t *testing.T) {
+	for _, policy := range []string{"keep", "delete"} {
+		boxes(t, func(t *testing.T, box string) {
+			w := newWorld(t, popsim.Config{}, box, "policy: "+policy)
+			w.deliverN(3)
+			w.account.Deliver(popsim.Message{UID: "status", Body: []byte("Status: RO\r\nSubject: its own\r\n\r\ntext\r\n")})
+			for _, uid := range []string{"x", "y"} { // equal
+				w.account.Deliver(popsim.Message{UID: uid, Body: []byte("Subject: twice\r\n\r\ntext\r\n")})
+			}
+			w.server.SetFault(popsim.On("QUIT", 0, popsim.HangUp()))
+			if r := w.run(); r.Stored != 6 {
+				t.Fatalf("%+v", r)
+			}
+			w.mend()
+			all, unknown := w.account.Messages(), 0
+			if box == "maildir: mail" {
+				w.fileIn(".Archive", all[1])
+				w.repair(fetch.Repaired{Relocated: 1})
+				unknown = 4 // of those in the Maildir itself
+			}
+			w.rename("renamed")
+			w.discard(all[0])
+			w.succeed(fetch.Report{Listed: 6})
+			w.verified(1, fetch.Verification{Checked: 6, Missing: 6, Unknown: unknown})
+			w.repair(fetch.Repaired{Relocated: 5})
+			w.verified(1, fetch.Verification{Checked: 6, Read: 5, Missing: 1})
+			w.repair(fetch.Repaired{})
+			want := fetch.Report{Listed: 6}
+			if policy == "delete" {
+				want.Deleted = 5
+			}
+			w.succeed(want)
+			w.retrieved(map[string]int{"0": 1, "x": 1, "y": 1})
+		})
+	}
+}
+
+// rename gives the mailbox another path, in the configuration too.
+func (w *world) rename(name string) {
+	w.Helper()
+	path, key := filepath.Join(w.folder, name), "maildir"
+	if w.line("mbox: ") != "" {
+		key = "mbox"
+	}
+	w.must(os.Rename(w.box, path))
+	w.set(key, name)
+	w.box = path
+}
+
+// A message that is there once is given to one row only.
+func TestRepairRenamedMboxLacksACopy(t *testing.T) {
+	w := newWorld(t, popsim.Config{}, "mbox: mail")
+	w.deliver("0", "x")
+	for _, uid := range []string{"x", "y"} {
+		w.account.Deliver(popsim.Message{UID: uid, Body: []byte("Subject: twice\r\n\r\ntext\r\n")})
+	}
+	w.succeed(fetch.Report{Listed: 3, New: 3, Stored: 3})
+	w.rename("renamed")
+	w.rewrite(w.framed()[1:2]...)
+	w.repair(fetch.Repaired{Relocated: 1})
+	w.verified(1, fetch.Verification{Checked: 3, Read: 1, Missing: 2})
+	w.repair(fetch.Repaired{})
+}
+
 // A piece of a message is left alone, and is not taken for the message: that is fetched again. In an mbox it becomes a message
 // of its own when mail is added behind it.
 func TestRepairTornMail(t *testing.T) {
