@@ -1,6 +1,7 @@
 package fetch_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"os"
@@ -180,11 +181,15 @@ func TestRepairRewrittenMbox(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w, _ := stored(t, 5, "mbox: mail")
+			w, all := stored(t, 5, "mbox: mail")
 			rewrite(w)
 			w.verified(1, fetch.Verification{Checked: 5, Read: 5, Missing: 1, Moved: 4})
 			w.repair(fetch.Repaired{Relocated: 4})
-			w.verified(1, fetch.Verification{Checked: 5, Read: 5, Missing: 1})
+			findings := w.verified(1, fetch.Verification{Checked: 5, Read: 5, Missing: 1})
+			gone := fmt.Sprintf("%s: missing: the message with SHA-256 %x is not in %s any more", w.box, sha256.Sum256(all[0].Stored()), w.box)
+			if findings[0] != gone {
+				t.Errorf("verify says %q, want %q", findings[0], gone)
+			}
 			w.repair(fetch.Repaired{})
 			w.succeed(fetch.Report{Listed: 5})
 			w.retrieved(map[string]int{"0": 1, "1": 1})

@@ -97,7 +97,7 @@ type Message struct {
 type Location struct {
 	Path   string // the Maildir folder or the mbox file, absolute, as it was opened
 	Name   string // Maildir: the file's name without its ":2," flags
-	Offset int64  // mbox: where the From_ line begins
+	Offset int64  // mbox: where the From_ line begins; negative when it is not known
 	Length int64  // mbox: bytes from the From_ line to the closing blank line, both included
 }
 
