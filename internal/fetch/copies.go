@@ -18,8 +18,12 @@ type original struct {
 	rekey          bool // it is listed by another key from now on
 }
 
+// add adds messages; a row that is there already stays as it is, since it stands for one message only.
 func (c copies) add(rekey bool, messages ...ledger.Message) {
 	for _, m := range messages {
+		if m.UID != "" && slices.ContainsFunc(c[m.SHA256], func(o original) bool { return o.Key == m.Key }) {
+			continue
+		}
 		c[m.SHA256] = append(c[m.SHA256], original{m, rekey})
 	}
 }
@@ -103,10 +107,15 @@ func (r *run) unconfirmed() ([]ledger.Message, error) {
 }
 
 // addByRow adds what only a look at all rows finds: after the server changed all UIDs, whatever is not listed by its own;
-// and where it gave one message no UID, those with its size.
+// where it gave one message no UID, those with its size; and where it lists a known UID with another size, those with that
+// UID: some servers count sizes in another way from one day to the next.
 func (r *run) addByRow(drop *maildrop, c copies) error {
 	moved, err := r.Ledger.HasMoved(r.account.Name)
-	if err != nil || (!moved && len(drop.unnamed) == 0) {
+	if err != nil {
+		return err
+	}
+	resized, err := r.Ledger.ByUID(r.account.Name, drop.uids(drop.plan.fetch, drop.plan.suspects))
+	if err != nil || (!moved && len(drop.unnamed) == 0 && len(resized) == 0) {
 		return err
 	}
 	r.window.moved = moved && r.windowed()
@@ -122,11 +131,20 @@ func (r *run) addByRow(drop *maildrop, c copies) error {
 		if err != nil {
 			return err
 		}
-		if !listed[m.Key] && m.Deletion != ledger.Deleted && (moved || sizes[m.ListedSize]) {
-			c.add(moved, m)
+		_, again := resized[m.UID]
+		if !listed[m.Key] && m.Deletion != ledger.Deleted && (moved || again || sizes[m.ListedSize]) {
+			c.add(moved || again, m)
 		}
 	}
 	return nil
+}
+
+// uids returns the UIDs of the messages at indices.
+func (d *maildrop) uids(indices ...[]int) (uids []string) {
+	for _, index := range slices.Concat(indices...) {
+		uids = append(uids, d.keys[index].UID)
+	}
+	return uids
 }
 
 // match is a listed message that turned out to be one that is here.

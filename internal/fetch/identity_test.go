@@ -66,7 +66,7 @@ func TestDuplicateIsNotDeletedBeforeTheOtherIsStored(t *testing.T) {
 	}
 }
 
-// A UID that is used again for a message of another size is another message.
+// A UID that is used again for a message of another size and other content is another message.
 func TestReusedUID(t *testing.T) {
 	for _, policy := range []string{"keep", "delete"} {
 		t.Run(policy, func(t *testing.T) {
@@ -82,6 +82,51 @@ func TestReusedUID(t *testing.T) {
 			}
 			w.succeed(want)
 			w.holds(one, two)
+		})
+	}
+}
+
+// A server that lists other sizes than before for some of its messages, by the same UIDs, lists the same messages: their content
+// says so. They are fetched once more for that, and no more.
+func TestOtherSizes(t *testing.T) {
+	for _, lines := range [][]string{{"policy: keep"}, {"policy: delete"}, {"policy: delete", "delete_after: 30d"}} {
+		boxes(t, func(t *testing.T, box string) {
+			more := int64(0)
+			size := func(m popsim.Message) int64 {
+				if len(m.UID) == 2 {
+					return m.Octets()
+				}
+				return m.Octets() + more
+			}
+			w := newWorld(t, popsim.Config{ListedSize: size}, append(lines, box)...)
+			w.deliverN(12)
+			w.deliver("twice", "one")
+			w.deliver("twice", "another")
+			all := w.account.Messages()
+			w.server.SetFault(popsim.On("QUIT", 0, popsim.HangUp()))
+			if r := w.run(); r.Stored != 14 {
+				t.Fatalf("%+v", r)
+			}
+			w.mend()
+			w.pass(time.Hour)
+			more = 5
+			w.account.Remove("0") // another message has its UID now
+			fresh := w.deliver("0", "all play and no work")
+			want := fetch.Report{Listed: 14, New: 1, Stored: 1}
+			if len(lines) == 1 && lines[0] == "policy: delete" {
+				want.Deleted = 14
+			}
+			w.succeed(want)
+			w.holds(append(all, fresh)...)
+			w.retrieved(map[string]int{"1": 2, "9": 2, "10": 1, "11": 1})
+			want = fetch.Report{Listed: 14 - want.Deleted}
+			w.succeed(want)
+			if len(lines) == 2 {
+				w.pass(31 * 24 * time.Hour)
+				want.Deleted = 14
+				w.succeed(want)
+			}
+			w.holds(append(all, fresh)...)
 		})
 	}
 }
