@@ -139,7 +139,8 @@ func (r *run) movedFrom(ctx context.Context, path string, rows []ledger.Message)
 }
 
 // reunite gives messages that are missing the places of strays that are exactly these: their mailbox was renamed, or they
-// were filed in another one of the account. A Maildir's file has to have its name still, which tells equal messages apart.
+// were filed in another one of the account. A Maildir's file that has a name of ours is the message that it names, since that
+// tells equal messages apart; any other may be each that has its content.
 func (r *run) reunite(missing []ledger.Message, done *Repaired) error {
 	strays, err := r.Ledger.Strays(r.account.Name)
 	if err != nil || len(missing) == 0 {
@@ -150,15 +151,21 @@ func (r *run) reunite(missing []ledger.Message, done *Repaired) error {
 		bySum[s.SHA256] = append(bySum[s.SHA256], s)
 	}
 	var found []ledger.Message
-	for _, m := range missing {
-		equal := bySum[m.SHA256]
-		i := slices.IndexFunc(equal, func(s ledger.Message) bool { return s.Name == "" || s.Name == m.Name })
-		if i < 0 {
-			continue
-		}
-		s := equal[i]
-		bySum[m.SHA256] = slices.Delete(equal, i, i+1) // a place is one message's
-		found = append(found, at(m, store.Location{Path: s.Mailbox, Name: s.Name, Offset: s.Offset, Length: s.Length}))
+	for _, fits := range []func(s, m ledger.Message) bool{
+		func(s, m ledger.Message) bool { return s.Name != "" && s.Name == m.Name },
+		func(s, _ ledger.Message) bool { return !store.CarriesID(s.Name) },
+	} {
+		missing = slices.DeleteFunc(missing, func(m ledger.Message) bool {
+			equal := bySum[m.SHA256]
+			i := slices.IndexFunc(equal, func(s ledger.Message) bool { return fits(s, m) })
+			if i < 0 {
+				return false
+			}
+			s := equal[i]
+			bySum[m.SHA256] = slices.Delete(equal, i, i+1) // a place is one message's
+			found = append(found, at(m, store.Location{Path: s.Mailbox, Name: s.Name, Offset: s.Offset, Length: s.Length}))
+			return true
+		})
 	}
 	done.Relocated += len(found)
 	return r.Ledger.Relocate(r.account.Name, found)
@@ -204,7 +211,8 @@ func (r *run) findStrays(ctx context.Context, paths []string, sought []ledger.Me
 }
 
 // findIn returns whatever lies whole in the mailbox at path. What in an mbox has one of the sums that are sought counts as it
-// stands; all else there counts without what mail readers write into headers.
+// stands; all else there counts without what mail readers write into headers. In a Maildir files with names of others are
+// looked at for the sake of these sums only.
 func (r *run) findIn(ctx context.Context, path string, sought map[[sha256.Size]byte]bool) (all []ledger.Message, err error) {
 	mailbox, err := r.openExisting(path, r.account.Name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -231,7 +239,21 @@ func (r *run) findIn(ctx context.Context, path string, sought map[[sha256.Size]b
 		}
 		all = append(all, m)
 	}
-	return all, nil
+	renamed, err := renamedIn(ctx, mailbox, sought)
+	return append(all, renamed...), err
+}
+
+// renamedIn returns the files of a Maildir that have one of the sums that are sought, and names of others.
+func renamedIn(ctx context.Context, mailbox store.Mailbox, sought map[[sha256.Size]byte]bool) (all []ledger.Message, err error) {
+	maildir, ok := mailbox.(*store.Maildir)
+	if !ok || len(sought) == 0 {
+		return nil, nil
+	}
+	renamed, err := maildir.Renamed(ctx, func(sum [sha256.Size]byte) bool { return sought[sum] })
+	for _, m := range renamed {
+		all = append(all, ledger.Message{Mailbox: m.Location.Path, Name: m.Location.Name, Size: m.Size, SHA256: m.SHA256})
+	}
+	return all, err
 }
 
 // stray is the row of a message that was found. In an mbox it counts without what mail readers write into headers.

@@ -289,6 +289,43 @@ func TestRepairRenamedMboxLacksACopy(t *testing.T) {
 	w.repair(fetch.Repaired{})
 }
 
+// A mail reader gave a message a name of its own, in another folder, and wrote into its header: it is found by its content, each
+// time it is expected once, and its copy on the server may go.
+func TestRepairMailByAnotherName(t *testing.T) {
+	w := newWorld(t, popsim.Config{}, "policy: delete")
+	w.deliverN(3)
+	for _, uid := range []string{"x", "y"} { // equal
+		w.account.Deliver(popsim.Message{UID: uid, Body: []byte("Subject: twice\r\n\r\ntext\r\n")})
+	}
+	w.server.SetFault(popsim.On("QUIT", 0, popsim.HangUp()))
+	w.run()
+	w.mend()
+	all := w.account.Messages()
+	w.must(os.Rename(w.file(all[0]), w.box+"/cur/by hand.eml"))
+	w.saveAs(all[1], ".Archive/cur/1.R2.mutt:2,S")
+	w.saveAs(all[3], "cur/1.R3.mutt:2,S") // one of the two that are equal
+	w.must(os.WriteFile(w.box+"/cur/1.R4.else:2,", []byte("Subject: of another program\n\n"), 0o600))
+	w.succeed(fetch.Report{Listed: 5, Deleted: 2})
+	w.verified(1, fetch.Verification{Checked: 5, Read: 5, Missing: 3})
+	w.repair(fetch.Repaired{Relocated: 3})
+	w.verified(1, fetch.Verification{Checked: 5, Read: 5})
+	w.verified(0, fetch.Verification{Checked: 5})
+	w.repair(fetch.Repaired{})
+	w.succeed(fetch.Report{Listed: 3, Deleted: 3})
+	w.discard(all[2])
+	w.repair(fetch.Repaired{})
+	w.verified(1, fetch.Verification{Checked: 5, Read: 5, Missing: 1})
+}
+
+// saveAs moves a message within the Maildir to another name, and writes into its header, as mutt does.
+func (w *world) saveAs(m popsim.Message, name string) {
+	w.Helper()
+	path := filepath.Join(w.box, name)
+	w.must(os.MkdirAll(filepath.Dir(path), 0o700))
+	w.must(os.WriteFile(path, []byte(withStatus(string(m.Stored()))), 0o600))
+	w.must(os.Remove(w.file(m)))
+}
+
 // A piece of a message is left alone, and is not taken for the message: that is fetched again. In an mbox it becomes a message
 // of its own when mail is added behind it.
 func TestRepairTornMail(t *testing.T) {

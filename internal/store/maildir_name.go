@@ -51,6 +51,13 @@ func parseName(name string) (id ID, size int64, ok bool) {
 	return id, size, err == nil
 }
 
+// CarriesID says whether the name of a file in a Maildir carries an identity:
+// those that popfetchd gave it do.
+func CarriesID(name string) bool {
+	_, _, ok := parseID(name)
+	return ok
+}
+
 // parseID reads the time and the ID that all our names begin with and
 // returns what follows them.
 func parseID(name string) (id ID, rest string, ok bool) {

@@ -114,6 +114,52 @@ func (f Found) Sum() (sum [sha256.Size]byte, size int64, err error) {
 	return sum, 0, failed("reading", f.file, fs.ErrNotExist)
 }
 
+// Renamed looks through new/ and cur/ for messages of ours to which a mail
+// reader has given a name of its own, as mutt does when it saves one elsewhere.
+// It returns the files with a wanted content whose names carry no identity;
+// fields that mail readers add to a header do not count. What it returns is
+// durable, and has no ID. All such files are read; those that cannot be are
+// passed over.
+func (m *Maildir) Renamed(ctx context.Context, wanted func([sha256.Size]byte) bool) ([]Message, error) {
+	var renamed []Message
+	for _, sub := range []string{"new", "cur"} {
+		dir := filepath.Join(m.path, sub)
+		for name, err := range eachName(dir) {
+			if err == nil {
+				err = context.Cause(ctx)
+			}
+			if err != nil {
+				return nil, err
+			}
+			base := baseName(name)
+			if base == "" || base[0] == '.' || CarriesID(base) {
+				continue
+			}
+			if c, ok := wantedContent(filepath.Join(dir, name), wanted); ok {
+				renamed = append(renamed, Message{Size: c.Size, SHA256: c.SHA256, Location: Location{Path: m.path, Name: base}})
+			}
+		}
+	}
+	if len(renamed) == 0 {
+		return nil, nil
+	}
+	return renamed, m.syncFolders()
+}
+
+// wantedContent returns what a file has of what is wanted, once it is durable.
+func wantedContent(path string, wanted func([sha256.Size]byte) bool) (c Content, ok bool) {
+	f, err := openRegular(path)
+	if err != nil {
+		return c, false
+	}
+	defer f.Close()
+	c, bare, err := contentsOf(f)
+	if err == nil && !wanted(c.SHA256) {
+		c = bare
+	}
+	return c, err == nil && wanted(c.SHA256) && f.Sync() == nil
+}
+
 // Survey implements [Mailbox].
 func (m *Mbox) Survey(ctx context.Context) iter.Seq2[Found, error] {
 	return func(yield func(Found, error) bool) {

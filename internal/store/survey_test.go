@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -271,4 +272,31 @@ func TestSurveyCanBeStopped(t *testing.T) {
 			t.Errorf("%d messages came, the last with %v", n, last)
 		}
 	})
+}
+
+// Files by names of others are found by their content, whatever mail readers have added; files by names of ours are not, nor
+// is anything that is no file.
+func TestRenamed(t *testing.T) {
+	m := newMaildir(t)
+	messages := put(t, m, 0, "Subject: 0\r\n\r\ntext\r\n", "Status: O\r\nSubject: 1\r\n\r\ntext\r\n")
+	wanted := func(sum [32]byte) bool { return sum == messages[0].SHA256 || sum == messages[1].SHA256 }
+	if found := must(m.Renamed(t.Context(), wanted))(t); len(found) > 0 {
+		t.Errorf("found %v before anything was renamed", found)
+	}
+	cur := filepath.Join(m.path, "cur")
+	write(t, filepath.Join(cur, "0.else:2,S"), "Subject: 0\nStatus: RO\nContent-Length: 5\n\ntext\n")
+	write(t, filepath.Join(cur, "1.else"), "Status: O\nSubject: 1\n\ntext\n")
+	write(t, filepath.Join(cur, "2.else"), "Subject: 2\n\ntext\n")
+	write(t, filepath.Join(cur, ".hidden"), "Subject: 0\n\ntext\n")
+	write(t, filepath.Join(cur, ":2,S"), "Subject: 0\n\ntext\n")
+	check(t, os.Mkdir(filepath.Join(cur, "folder"), 0o700))
+	check(t, os.Symlink("1.else", filepath.Join(cur, "link")))
+	found := must(m.Renamed(t.Context(), wanted))(t)
+	slices.SortFunc(found, func(a, b Message) int { return strings.Compare(a.Location.Name, b.Location.Name) })
+	for i := range messages {
+		messages[i].ID, messages[i].Location = ID{}, Location{Path: m.path, Name: fmt.Sprintf("%d.else", i)}
+	}
+	if !slices.Equal(found, messages) {
+		t.Fatalf("found %+v, want %+v", found, messages)
+	}
 }

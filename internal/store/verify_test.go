@@ -268,3 +268,15 @@ func TestSubfolders(t *testing.T) {
 		}
 	}
 }
+
+// What mail readers write into the header of a file leaves it the message that it was, and only that.
+func TestVerifyMaildirWithReadersFields(t *testing.T) {
+	m := newMaildir(t)
+	messages := put(t, m, 0, "Subject: 0\r\n\r\ntext\r\n", "Subject: 1\r\n\r\ntext\r\n", "Subject: 2\r\n\r\ntext\r\n")
+	for i, data := range []string{"Subject: 0\nStatus: RO\nLines: 1\n\ntext\n", "Subject: 1\nStatus: RO\n\ntext\n\n", "Subject: 2\nSeen: yes\n\ntext\n"} {
+		write(t, filepath.Join(m.path, "new", messages[i].Location.Name), data)
+	}
+	for _, read := range []bool{false, true} {
+		wantFindings(t, must(m.Verify(t.Context(), messages, read))(t), messages, map[int]Damage{1: Changed, 2: Changed})
+	}
+}
