@@ -44,7 +44,7 @@ func (l *Ledger) Arrived(account string, keys []Key) error {
 	})
 }
 
-// ByUID returns the known messages with these UIDs, whatever their listed sizes, for a server that never uses a UID again.
+// ByUID returns the known messages with these UIDs, whatever their listed sizes.
 // Of several with one UID it is one that is stored, if any is.
 func (l *Ledger) ByUID(account string, uids []string) (map[string]Key, error) {
 	found := map[string]Key{}
