@@ -43,7 +43,8 @@ one, until all had their turn: for a nightly job.
 Mail that you moved elsewhere or deleted yourself counts as missing. Flags, the
 step from new to cur, another place in the same mbox and subfolders of the
 Maildir do not. Pieces of messages, and files of the account in a Maildir that
-the ledger does not know, are told too (popfetchd repair takes these in).
+the ledger does not know, are told too (popfetchd repair takes these in). Where
+there is mail but no ledger, all of it counts as not in the ledger.
 
 Exit code 65 says that something is missing, changed, torn or not in the ledger.`,
 		Example: `  popfetchd verify
@@ -90,11 +91,7 @@ func parseShare(read bool, sample string) (float64, error) {
 func (a *app) verify(ctx context.Context, f *fetch.Fetcher, accounts []config.Account, share float64) error {
 	var codes []int
 	for _, account := range accounts {
-		v := fetch.Verification{Account: account.Name}
-		var err error
-		if f.Ledger != nil {
-			v, err = f.Verify(ctx, account, share)
-		}
+		v, err := f.Verify(ctx, account, share)
 		if err != nil {
 			codes = append(codes, tell(a.stderr, err))
 			continue

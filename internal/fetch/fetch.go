@@ -23,7 +23,7 @@ import (
 // Fetcher does runs. Several accounts may run at the same time; two runs of one account exclude each other, also
 // between processes.
 type Fetcher struct {
-	Ledger   *ledger.Ledger   // only Preview and Inspect do without
+	Ledger   *ledger.Ledger   // only Preview, Inspect and Verify do without
 	StateDir string           // for locks and spools; made by the caller
 	Log      *slog.Logger     // what happened to single messages; the run's own error is only returned
 	Now      func() time.Time // time.Now, or a test's

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -25,7 +27,7 @@ type Verification struct {
 	Changed  int      // of those checked, not what was stored
 	Moved    int      // of those checked, whole, but elsewhere in the mbox or in a subfolder of the Maildir
 	Torn     int      // besides those: pieces of messages
-	Unknown  int      // besides those: whole files of the account in a Maildir that the ledger does not know
+	Unknown  int      // besides those: whole files of the account in a Maildir that the ledger does not know; without a ledger all messages
 	Findings []string // a line for each that is missing, changed, torn or unknown
 }
 
@@ -43,10 +45,14 @@ type verification struct {
 
 // Verify holds the account's mailboxes against the ledger: every stored message is to be there with its size, and a
 // share of them (0 none, 1 all) is read and has to have its SHA-256. A share between takes each day the next part of
-// the messages, until all had their turn. It changes nothing.
+// the messages, until all had their turn. It changes nothing. Without a Ledger, all mail of the account is unknown.
 func (f *Fetcher) Verify(ctx context.Context, account config.Account, share float64) (Verification, error) {
 	v := &verification{Fetcher: f, Verification: Verification{Account: account.Name}, share: share, mailboxes: map[string]bool{}}
-	if err := v.verify(ctx, account); err != nil {
+	look := v.verify
+	if f.Ledger == nil {
+		look = v.withoutLedger
+	}
+	if err := look(ctx, account); err != nil {
 		return v.Verification, &Error{Account: account.Name, Doing: "verifying its mail", Err: err}
 	}
 	return v.Verification, nil
@@ -85,6 +91,46 @@ func (v *verification) verify(ctx context.Context, account config.Account) error
 		if err := v.mailbox(ctx, path, nil); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// withoutLedger looks for what the account's mailboxes of all days hold. Where that is nothing, nothing was stored yet;
+// otherwise the ledger was lost, or an mbox is another program's too: then the first run has it in its ledger soon.
+func (v *verification) withoutLedger(ctx context.Context, account config.Account) error {
+	paths, err := filepath.Glob(everyDay(cmp.Or(account.Maildir, account.Mbox)))
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		if err := v.unremembered(ctx, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unremembered counts what one mailbox holds.
+func (v *verification) unremembered(ctx context.Context, path string) error {
+	mailbox, err := v.openExisting(path, v.Account)
+	if err != nil {
+		return err
+	}
+	defer mailbox.Close()
+	whole := 0
+	for found, err := range mailbox.Survey(ctx) {
+		if err != nil {
+			return err
+		}
+		if found.Torn == "" {
+			whole++
+			continue
+		}
+		v.Torn++
+		v.note("%s: torn: %s", path, found.Torn)
+	}
+	if v.Unknown += whole; whole > 0 {
+		v.note("%s: holds %d messages, but there is no ledger: bring it back from a backup; otherwise popfetchd repair, or the next run, takes them in", path, whole)
 	}
 	return nil
 }

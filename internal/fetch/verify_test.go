@@ -2,6 +2,7 @@ package fetch_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -141,4 +142,39 @@ func TestVerifyAllMailboxes(t *testing.T) {
 	w.box = filepath.Join(w.folder, "mail-2026-03")
 	w.must(os.Remove(w.file(a)))
 	w.verified(1, fetch.Verification{Checked: 3, Read: 3, Missing: 1})
+}
+
+// Where the ledger is gone, mail that is here is in none: that is no sound state, and looking makes no new ledger.
+func TestVerifyWithoutLedger(t *testing.T) {
+	for name, test := range map[string]struct {
+		line string
+		torn int
+	}{
+		"maildir": {"maildir: mail", 1},
+		"mbox":    {"mbox: mail", 0},
+		"daily":   {"maildir: mail-%Y-%m-%d", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, all := stored(t, 8, test.line)
+			w.fetcher.Ledger = nil
+			if test.torn > 0 {
+				w.must(os.Truncate(w.file(all[3]), 5))
+			}
+			w.pass(40 * 24 * time.Hour)
+			before := w.snapshot()
+			findings := w.verified(0, fetch.Verification{Unknown: 8 - test.torn, Torn: test.torn})
+			if last := findings[len(findings)-1]; len(findings) != 1+test.torn || !strings.Contains(last, "holds 8 messages") && !strings.Contains(last, "holds 7 messages") ||
+				!strings.Contains(last, "no ledger") || !strings.Contains(last, "backup") || !strings.Contains(last, "popfetchd repair") {
+				t.Error(findings)
+			}
+			if !maps.Equal(before, w.snapshot()) {
+				t.Error("something was changed")
+			}
+		})
+	}
+	w := newWorld(t, popsim.Config{}, "mbox: mail")
+	w.fetcher.Ledger = nil
+	w.verified(1, fetch.Verification{})
+	w.must(os.WriteFile(w.box, nil, 0o600))
+	w.verified(1, fetch.Verification{})
 }
