@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/fetch"
@@ -20,6 +21,12 @@ type preview struct {
 	Waiting    int    `json:"waiting"` // failed before, tried again later
 	SetAside   int    `json:"set_aside"`
 	Error      string `json:"error"`
+
+	HeldBack  int        `json:"held_back"` // due to be deleted, but not here as they were stored
+	Left      int        `json:"left"`      // for later, by the daily limit
+	AtMost    bool       `json:"at_most"`   // some of to_fetch may turn out to be here already
+	Held      bool       `json:"held"`      // the figures are of a run at not_before
+	NotBefore *time.Time `json:"not_before"`
 
 	windowed bool // the server lists a part of its mail only
 }
@@ -45,7 +52,12 @@ func (a *app) dryRun(ctx context.Context, names []string) error {
 }
 
 func newPreview(account config.Account, p fetch.Preview, err error) preview {
-	v := preview{account.Name, p.Listed, p.Known, p.ToFetch, p.FetchBytes, p.ToDelete, p.TooLarge, p.Waiting, p.SetAside, "", account.Preset().Windowed}
+	v := preview{
+		Account: account.Name, Listed: p.Listed, Known: p.Known, ToFetch: p.ToFetch, FetchBytes: p.FetchBytes,
+		ToDelete: p.ToDelete, TooLarge: p.TooLarge, Waiting: p.Waiting, SetAside: p.SetAside,
+		HeldBack: p.HeldBack, Left: p.Left, AtMost: p.AtMost, Held: p.Held, NotBefore: timeOrNull(p.NotBefore),
+		windowed: account.Preset().Windowed,
+	}
 	if p.Deletes {
 		v.ToDelete += p.ToFetch // in the same session
 	}
@@ -66,34 +78,53 @@ func (a *app) printPreview(p preview) error {
 	return err
 }
 
-// words says what would be done.
+// words says what would be done, and when, if that is not now.
 func (p preview) words() string {
+	if !p.Held {
+		return p.deeds()
+	}
+	return fmt.Sprintf("nothing would be done before %s (popfetchd status says why); then: %s", moment(*p.NotBefore, time.Now()), p.deeds())
+}
+
+func (p preview) deeds() string {
 	switch {
 	case p.Listed == 0 && p.windowed:
 		return "nothing listed that was not fetched before"
 	case p.Listed == 0:
 		return "no messages on the server"
 	}
+	most := ""
+	if p.AtMost {
+		most = "up to "
+	}
 	s := plural(p.Listed, "message") + " listed; would fetch "
 	switch p.ToFetch {
 	case 0:
 		s += "none"
 	default:
-		s += fmt.Sprintf("%s (%s)", grouped(int64(p.ToFetch)), size(p.FetchBytes))
+		s += fmt.Sprintf("%s%s (%s)", most, grouped(int64(p.ToFetch)), size(p.FetchBytes))
 	}
 	if p.ToDelete > 0 {
-		s += fmt.Sprintf(" and delete %s on the server", grouped(int64(p.ToDelete)))
+		s += fmt.Sprintf(" and delete %s%s on the server", most, grouped(int64(p.ToDelete)))
 	} else {
 		s += " and delete none"
 	}
-	if p.TooLarge > 0 {
-		s += fmt.Sprintf("; %s too large, left there", grouped(int64(p.TooLarge)))
+	if p.AtMost {
+		s += "; what turns out to be here already is not stored again"
 	}
-	if p.Waiting > 0 {
-		s += fmt.Sprintf("; %s failed before, later again", grouped(int64(p.Waiting)))
-	}
-	if p.SetAside > 0 {
-		s += fmt.Sprintf("; %s set aside after failures", grouped(int64(p.SetAside)))
+	for _, left := range []struct {
+		n   int
+		why string
+	}{
+		{p.HeldBack, "due to be deleted, but moved, changed or deleted here, left there"},
+		{p.Left, "over the daily limit, left for later"},
+		{p.TooLarge, "too large, left there"},
+		{p.Waiting, "failed before, later again"},
+		{p.SetAside, "set aside after failures"},
+	} {
+		if left.n > 0 {
+			s += fmt.Sprintf("; %s %s", grouped(int64(left.n)), left.why)
+		}
 	}
 	return s
 }

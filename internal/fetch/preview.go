@@ -6,22 +6,35 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/popfetchd/popfetchd/internal/config"
 	"github.com/popfetchd/popfetchd/internal/ledger"
+	"github.com/popfetchd/popfetchd/internal/store"
 )
 
-// Preview is what a run would do now.
+// Preview is what a run would do now. With Held it would do nothing: then the figures are of a run at NotBefore.
 type Preview struct {
 	Listed     int   // messages the server lists
-	Known      int   // of those, stored before or taken as already had
+	Known      int   // of those, stored before, here already, or taken as already had
 	ToFetch    int   // of those, to be fetched
 	FetchBytes int64 // of those, octets as listed
 	ToDelete   int   // copies on the server whose time to go has come, of messages stored before
+	HeldBack   int   // others whose time has come, which stay: the copies here are not as they were stored
 	TooLarge   int   // over max_message_size
 	Waiting    int   // failed before, tried again later
 	SetAside   int   // failed too often
+	Left       int   // over daily_limit: left for later
 	Deletes    bool  // what is fetched is deleted on the server in the same session
+	AtMost     bool  // some of ToFetch may turn out to be here already: that is not stored again, and ToDelete may be less
+
+	Held      bool // the account is not to be logged in to before NotBefore
+	NotBefore time.Time
 }
 
 // Inspection is what a login finds out, for check --online.
@@ -93,30 +106,35 @@ func (r *run) inspect(ctx context.Context) (Inspection, error) {
 	if err != nil {
 		return i, r.advise(err)
 	}
-	if i.Preview, err = r.foresee(drop); err != nil {
+	if i.Preview, err = r.foresee(ctx, drop); err != nil {
 		return i, err
 	}
 	r.doing = "ending the session"
 	return i, cmp.Or(session.Quit(), drop.damage)
 }
 
-// foresee plans as list does, without writing anything.
-func (r *run) foresee(drop *maildrop) (Preview, error) {
+// foresee plans as a run does, without writing anything.
+func (r *run) foresee(ctx context.Context, drop *maildrop) (Preview, error) {
 	baseline, err := r.recall(drop)
 	if err != nil {
 		return Preview{}, err
 	}
 	p := Preview{Listed: len(drop.keys) + drop.leftOut, Deletes: r.deletesAtOnce()}
+	if err := r.foreseeHold(ctx, &p); err != nil {
+		return p, err
+	}
 	if r.account.Access == config.FromNowOn && !baseline {
 		p.Known = len(drop.keys)
 		return p, nil
 	}
-	plan := makePlan(drop.keys, drop.states, rulesOf(r.account), r.Now())
-	p.Known, p.ToDelete, p.TooLarge, p.Waiting, p.SetAside = plan.known, len(plan.remove), len(plan.tooLarge), len(plan.waiting), len(plan.setAside)
-	for _, indices := range [][]int{plan.fetch, plan.suspects} {
-		p.ToFetch += len(indices)
-		for _, index := range indices {
-			p.FetchBytes += drop.listing[index].Size
+	if err := r.foreseeAdopted(ctx, drop); err != nil {
+		return p, err
+	}
+	drop.plan = makePlan(drop.keys, drop.states, rulesOf(r.account), r.began)
+	p.Known, p.TooLarge, p.Waiting, p.SetAside = drop.plan.known, len(drop.plan.tooLarge), len(drop.plan.waiting), len(drop.plan.setAside)
+	for _, step := range []func(context.Context, *maildrop, *Preview) error{r.foreseeFetch, r.foreseeDeletions, r.foreseeCopies} {
+		if err := step(ctx, drop, &p); err != nil {
+			return p, err
 		}
 	}
 	return p, nil
@@ -132,6 +150,201 @@ func (r *run) recall(drop *maildrop) (baseline bool, err error) {
 		return false, err
 	}
 	return baseline, r.recognise(drop)
+}
+
+// foreseeHold says whether a run would log in at all, and moves the time that decisions go by to when it would.
+func (r *run) foreseeHold(ctx context.Context, p *Preview) error {
+	if r.Ledger == nil {
+		return nil
+	}
+	_, err := r.held(ctx)
+	if !r.report.Held {
+		return err
+	}
+	p.Held, p.NotBefore, r.began = true, r.report.NotBefore, r.report.NotBefore
+	return nil
+}
+
+// foreseeAdopted takes for known what a run would find in a Maildir, see adopt.
+func (r *run) foreseeAdopted(ctx context.Context, drop *maildrop) error {
+	strangers := drop.strangers(r.account.Name)
+	if r.account.Maildir == "" || len(strangers) == 0 {
+		return nil
+	}
+	paths, err := r.searched()
+	if err != nil {
+		return err
+	}
+	for _, path := range append(paths, r.account.Maildir.At(r.Now())) {
+		if err := r.foreseeAdoptedFrom(ctx, path, drop, strangers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) foreseeAdoptedFrom(ctx context.Context, path string, drop *maildrop, strangers map[store.ID]int) error {
+	r.doing = "looking for mail that is there already in " + path
+	mailbox, err := r.openExisting(path, r.account.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer mailbox.Close()
+	for found, err := range mailbox.Survey(ctx) {
+		if err != nil {
+			return err
+		}
+		if index, ok := strangers[found.ID]; ok && found.Torn == "" {
+			drop.states[index] = ledger.State{Known: true, Stored: true, StoredAt: r.began}
+		}
+	}
+	return nil
+}
+
+// searched returns the mailboxes that a run would search for mail that the ledger does not know: those that an unclean end
+// has left, and those of all days where the ledger never saw a run of the account end.
+func (r *run) searched() (paths []string, err error) {
+	last := time.Time{}
+	if r.Ledger != nil {
+		if paths, err = r.Ledger.Unsettled(r.account.Name); err != nil {
+			return nil, err
+		}
+		if last, err = r.Ledger.LastAttempt(r.account.Name); err != nil {
+			return nil, err
+		}
+	}
+	if !last.IsZero() {
+		return paths, nil
+	}
+	daily, err := filepath.Glob(everyDay(cmp.Or(r.account.Maildir, r.account.Mbox)))
+	return append(paths, daily...), err
+}
+
+// foreseeFetch counts what would be fetched, as far as daily_limit lets it.
+func (r *run) foreseeFetch(_ context.Context, drop *maildrop, p *Preview) error {
+	wanted := slices.Concat(drop.plan.fetch, drop.plan.suspects)
+	fits, err := r.affords(drop, wanted)
+	p.ToFetch, p.Left = fits, len(wanted)-fits
+	for _, index := range wanted[:fits] {
+		p.FetchBytes += drop.listing[index].Size
+	}
+	return err
+}
+
+// affords says how many of the messages at indices stay within daily_limit, see room.
+func (r *run) affords(drop *maildrop, indices []int) (n int, err error) {
+	limit, total := r.account.DailyLimit, int64(0)
+	if limit == 0 {
+		return len(indices), nil
+	}
+	if r.Ledger != nil {
+		spent, err := r.Ledger.Traffic(r.account.Name, r.began.Add(-day))
+		if err != nil {
+			return 0, err
+		}
+		for _, t := range spent {
+			total += t.Octets
+		}
+	}
+	for n < len(indices) {
+		size := drop.listing[indices[n]].Size
+		if total > 0 && total+size > limit {
+			break
+		}
+		total += size
+		n++
+	}
+	return n, nil
+}
+
+// foreseeDeletions holds those due against the copies here, see safe.
+func (r *run) foreseeDeletions(ctx context.Context, drop *maildrop, p *Preview) error {
+	p.ToDelete = len(drop.plan.remove)
+	if p.ToDelete == 0 || r.Ledger == nil || r.account.DeleteMissing {
+		return nil
+	}
+	r.doing = "looking for the local copies of messages that are to be deleted on the server"
+	keys := make([]ledger.Key, p.ToDelete)
+	for i, index := range drop.plan.remove {
+		keys[i] = drop.keys[index]
+	}
+	gone, err := r.goneHere(ctx, keys)
+	p.HeldBack = len(gone)
+	p.ToDelete -= p.HeldBack
+	return err
+}
+
+// foreseeCopies says whether some of what would be fetched may be here under other names. Which of it is, a run finds out by
+// headers or by fetching it; either is more than a look.
+func (r *run) foreseeCopies(_ context.Context, drop *maildrop, p *Preview) error {
+	if p.ToFetch == 0 {
+		return nil
+	}
+	r.doing = "looking for mail that is here already"
+	unknown, err := r.holdsUnknown(drop)
+	if err != nil {
+		return err
+	}
+	renamed, err := r.renamed(drop)
+	if err != nil {
+		return err
+	}
+	p.AtMost = unknown || len(renamed) > 0
+	due := 0
+	for _, m := range renamed {
+		if rulesOf(r.account).due(ledger.State{Stored: true, StoredAt: m.StoredAt}, r.began) {
+			due++
+		}
+	}
+	if !p.Deletes {
+		p.ToDelete += min(due, p.ToFetch)
+	}
+	return nil
+}
+
+// renamed returns the messages that are listed by other UIDs by now, as it seems, and others that what is fetched would be
+// held against.
+func (r *run) renamed(drop *maildrop) ([]ledger.Message, error) {
+	if r.Ledger == nil {
+		return nil, nil
+	}
+	all, err := r.keptBefore(drop)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) < movedFrom {
+		all = nil
+	}
+	copies, err := r.findCopies(drop)
+	for _, same := range copies {
+		for _, m := range same {
+			if m.UID == "" {
+				m.StoredAt = r.began // as acknowledge has it
+			}
+			all = append(all, m.Message)
+		}
+	}
+	return all, err
+}
+
+// holdsUnknown says whether a run would look through mailboxes for messages that only their content tells.
+func (r *run) holdsUnknown(drop *maildrop) (bool, error) {
+	if r.account.Maildir != "" && !drop.fleeting {
+		return false, nil
+	}
+	paths, err := r.searched()
+	if err != nil {
+		return false, err
+	}
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil && (info.IsDir() || info.Size() > 0) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // ProbeMailbox says whether the account's mail can be stored, as far as one can tell without storing any.
