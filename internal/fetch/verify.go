@@ -3,7 +3,7 @@ package fetch
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,6 +41,7 @@ type verification struct {
 	share     float64
 	strays    map[string][]ledger.Message // by Maildir: what repair found there is the account's too
 	mailboxes map[string]bool             // those that have been looked at
+	counted   int64                       // different messages so far, see turns
 }
 
 // Verify holds the account's mailboxes against the ledger: every stored message is to be there with its size, and a
@@ -160,7 +161,7 @@ func (v *verification) mailbox(ctx context.Context, path string, rows []ledger.M
 		return err
 	}
 	defer mailbox.Close()
-	read, look := v.split(placed(v.Account, rows))
+	read, look := v.split(placed(v.Account, rows), rows)
 	v.Read += len(read)
 	if err := v.compare(ctx, mailbox, read, true); err != nil {
 		return err
@@ -172,14 +173,13 @@ func (v *verification) mailbox(ctx context.Context, path string, rows []ledger.M
 }
 
 // split divides messages into those that are read this time and the others. Messages of equal content stay together.
-func (v *verification) split(messages []store.Message) (read, look []store.Message) {
+func (v *verification) split(messages []store.Message, rows []ledger.Message) (read, look []store.Message) {
 	if v.share <= 0 {
 		return nil, messages
 	}
-	parts := uint64(math.Ceil(1 / min(v.share, 1)))
-	turn := uint64(v.Now().Unix()/int64(24*time.Hour/time.Second)) % parts
+	turns := v.turns(rows)
 	for _, m := range messages {
-		if binary.BigEndian.Uint64(m.SHA256[:])%parts == turn {
+		if turns[m.SHA256] {
 			read = append(read, m)
 		} else {
 			look = append(look, m)
@@ -187,6 +187,26 @@ func (v *verification) split(messages []store.Message) (read, look []store.Messa
 	}
 	return read, look
 }
+
+// turns says of each content whether it is read today. They are counted through as they were stored, mailbox by mailbox, and
+// the n-th is read on day d when (n+d)*share passes a whole number: so each day reads the share of them, to a message's
+// rounding, and each has its turn within 1/share days, also while more come in behind it.
+func (v *verification) turns(rows []ledger.Message) map[[sha256.Size]byte]bool {
+	share := min(v.share, 1)
+	today := v.Now().Unix() / int64(day/time.Second)
+	turns := make(map[[sha256.Size]byte]bool, len(rows))
+	for _, m := range slices.SortedStableFunc(slices.Values(rows), byTime) {
+		if _, counted := turns[m.SHA256]; counted {
+			continue
+		}
+		n := float64(v.counted + today)
+		turns[m.SHA256] = math.Floor((n+1)*share) > math.Floor(n*share)
+		v.counted++
+	}
+	return turns
+}
+
+func byTime(a, b ledger.Message) int { return a.StoredAt.Compare(b.StoredAt) }
 
 func (v *verification) compare(ctx context.Context, mailbox store.Mailbox, expect []store.Message, read bool) error {
 	if len(expect) == 0 {

@@ -3,6 +3,7 @@ package fetch_test
 import (
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -91,39 +92,48 @@ func TestVerifyMbox(t *testing.T) {
 	}
 }
 
-// A part is read each day, and after as many days as there are parts each message was read once: damage that only reading
-// finds is found on one of them, and on one only.
+// Each day the share that was asked for is read, another one each day, until after 1/share days each message was: damage that
+// only reading finds is found on one of them. That mail comes in meanwhile changes nothing of it.
 func TestVerifyByParts(t *testing.T) {
-	for share, days := range map[float64]int{0.05: 20, 0.3: 4, 0.5: 2, 0.999: 2, 1: 1, 5: 1} {
+	for share, days := range map[float64]int{0.05: 20, 0.3: 4, 0.34: 3, 0.5: 2, 0.6: 2, 0.999: 2, 1: 1, 5: 1} {
 		boxes(t, func(t *testing.T, box string) {
-			const n = 20
+			const n = 50
 			w, all := stored(t, n, box)
 			w.flip(all[7])
 			w.pass(time.Duration(share*1e5) * time.Hour) // on any day
-			read, found := 0, 0
-			for range days {
+			found := 0
+			for d := range days {
 				for _, hours := range []int{0, 1} { // twice a day is not twice as much
 					w.pass(time.Duration(hours) * time.Hour)
 					v, err := w.fetcher.Verify(t.Context(), w.config(), share)
-					if err != nil || v.Checked != n || v.Missing+v.Torn+v.Unknown > 0 {
+					if err != nil || v.Checked != n+d || v.Missing+v.Torn+v.Unknown > 0 {
 						t.Fatalf("%+v, %v", v, err)
 					}
-					if hours == 1 {
-						continue
+					if want := min(share, 1) * float64(n+d); math.Abs(float64(v.Read)-want) >= 1 {
+						t.Errorf("share %v: %d of %d messages read", share, v.Read, n+d)
 					}
-					read += v.Read
 					found += v.Changed
-					if days == 20 && v.Read > n/2 {
-						t.Errorf("%d messages read on one day", v.Read)
-					}
 				}
 				w.pass(23 * time.Hour)
+				w.deliver(fmt.Sprint("later", d), "x")
+				w.run()
 			}
-			if read != n || found != 1 {
-				t.Errorf("share %v: in %d days %d messages were read, want %d, and damage was found on %d", share, days, read, n, found)
+			if found < 2 || found > 2 && share*float64(days) == 1 {
+				t.Errorf("share %v: in %d days damage was found %d times", share, days, found)
 			}
 		})
 	}
+}
+
+// Many small mailboxes have their turns as one large one has.
+func TestVerifyPartsOfManyMailboxes(t *testing.T) {
+	w := newWorld(t, popsim.Config{}, "mbox: mail-%Y-%m-%d")
+	for i := range 10 {
+		w.deliver(fmt.Sprint(i), "x")
+		w.run()
+		w.pass(24 * time.Hour)
+	}
+	w.verified(0.3, fetch.Verification{Checked: 10, Read: 3})
 }
 
 // Mail of all mailboxes is looked at: those of other months, and those from before the path was changed.
