@@ -153,7 +153,7 @@ func (v *verification) mailbox(ctx context.Context, path string, rows []ledger.M
 	if errors.Is(err, fs.ErrNotExist) {
 		if len(rows) > 0 {
 			v.Missing += len(rows)
-			v.note("%s: missing, with %d messages", path, len(rows))
+			v.note("%s: missing, with %d messages%s", path, len(rows), period(rows))
 		}
 		return nil
 	}
@@ -161,12 +161,17 @@ func (v *verification) mailbox(ctx context.Context, path string, rows []ledger.M
 		return err
 	}
 	defer mailbox.Close()
-	read, look := v.split(placed(v.Account, rows), rows)
+	expect := placed(v.Account, rows)
+	byID := make(map[store.ID]*ledger.Message, len(rows))
+	for i, m := range expect {
+		byID[m.ID] = &rows[i]
+	}
+	read, look := v.split(expect, rows)
 	v.Read += len(read)
-	if err := v.compare(ctx, mailbox, read, true); err != nil {
+	if err := v.compare(ctx, mailbox, read, true, byID); err != nil {
 		return err
 	}
-	if err := v.compare(ctx, mailbox, look, false); err != nil {
+	if err := v.compare(ctx, mailbox, look, false, byID); err != nil {
 		return err
 	}
 	return v.survey(ctx, mailbox, rows)
@@ -206,9 +211,27 @@ func (v *verification) turns(rows []ledger.Message) map[[sha256.Size]byte]bool {
 	return turns
 }
 
+// nameOf says which message it is, for people who look for it elsewhere. Of one that repair found nobody knows.
+func nameOf(m *ledger.Message) string {
+	if m.UID == "" {
+		return ""
+	}
+	return fmt.Sprintf("message %q, stored %s: ", m.UID, m.StoredAt.Local().Format(toTheMinute))
+}
+
 func byTime(a, b ledger.Message) int { return a.StoredAt.Compare(b.StoredAt) }
 
-func (v *verification) compare(ctx context.Context, mailbox store.Mailbox, expect []store.Message, read bool) error {
+// period says when messages were stored.
+func period(rows []ledger.Message) string {
+	rows = slices.DeleteFunc(slices.Clone(rows), func(m ledger.Message) bool { return m.UID == "" })
+	if len(rows) == 0 {
+		return ""
+	}
+	first, last := slices.MinFunc(rows, byTime).StoredAt.Local(), slices.MaxFunc(rows, byTime).StoredAt.Local()
+	return fmt.Sprintf(", stored from %s to %s", first.Format(toTheMinute), last.Format(toTheMinute))
+}
+
+func (v *verification) compare(ctx context.Context, mailbox store.Mailbox, expect []store.Message, read bool, byID map[store.ID]*ledger.Message) error {
 	if len(expect) == 0 {
 		return nil
 	}
@@ -223,7 +246,7 @@ func (v *verification) compare(ctx context.Context, mailbox store.Mailbox, expec
 		default:
 			v.Changed++
 		}
-		v.note("%s: %s: %s", mailbox.Path(), finding.Damage, finding.Detail)
+		v.note("%s: %s: %s%s", mailbox.Path(), finding.Damage, nameOf(byID[finding.Message.ID]), finding.Detail)
 	}
 	return err
 }

@@ -60,6 +60,12 @@ func TestVerifyMaildir(t *testing.T) {
 				t.Errorf("read %v: message %d is named: %v, want %v:\n%s", share, i, !named, named, findings)
 			}
 		}
+		for i, damaged := range []bool{share == 1, true, true, false} {
+			name := fmt.Sprintf("message %q, stored %s: ", all[i].UID, w.clock().Add(-time.Hour).Local().Format("2006-01-02 15:04"))
+			if strings.Contains(findings, name) != damaged {
+				t.Errorf("read %v: %s is told: %v, want %v:\n%s", share, name, !damaged, damaged, findings)
+			}
+		}
 		if n := strings.Count(findings, "\n") + 1; n != 4+int(share) {
 			t.Errorf("%d findings:\n%s", n, findings)
 		}
@@ -87,7 +93,7 @@ func TestVerifyMbox(t *testing.T) {
 	w.rewrite(slices.Delete(framed[:6], 2, 3)...) // the first moves the others on, the third is gone
 	w.verified(1, fetch.Verification{Checked: 6, Read: 6, Missing: 2, Moved: 4})
 	w.must(os.Remove(w.box))
-	if findings := w.verified(1, fetch.Verification{Checked: 6, Missing: 6}); len(findings) != 1 || !strings.Contains(findings[0], "6 messages") {
+	if findings := w.verified(1, fetch.Verification{Checked: 6, Missing: 6}); len(findings) != 1 || !strings.Contains(findings[0], "6 messages, stored from 2026-03-1") {
 		t.Error(findings)
 	}
 }
