@@ -34,8 +34,9 @@ type accountStatus struct {
 	Hold                *held      `json:"hold"`         // null: the account is fetched as scheduled
 	ReceivedDay         int64      `json:"received_day"` // bytes that the server sent within 24 hours
 	DailyLimit          int64      `json:"daily_limit"`  // of these, 0 for none
+	Waiting             int        `json:"waiting"`      // messages that failed and are tried again
 
-	aside []ledger.Failure
+	aside, waiting []ledger.Failure
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -45,9 +46,9 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "last success, counts and errors of each account",
 		Long: `Shows for each account when it was last fetched with success, how many messages
 are stored, how many deletions on the server are still to be confirmed or are held
-back, which messages were set aside after repeated failures or are too large, the
-last error, and whether the account is left alone for a while: after a refused
-login, or because of a limit on what is fetched in a day.
+back, which messages failed and are tried again, which were set aside after repeated
+failures or are too large, the last error, and whether the account is left alone for
+a while: after a refused login, or because of a limit on what is fetched in a day.
 
 With --healthy it says nothing when all is well. An account that had no success
 for its alert_after, or never had any though it was tried, gets a line on stderr,
@@ -134,7 +135,14 @@ func (s *accountStatus) read(books *ledger.Ledger, now time.Time) error {
 	s.LastError, s.ConsecutiveFailures = sum.LastError, sum.ConsecutiveFailures
 	s.PendingDelete, s.HeldBack, s.SetAside = sum.PendingDelete, sum.HeldBack, sum.SetAside
 	s.Hold = newHeld(sum.Hold, now)
-	s.aside = slices.DeleteFunc(failed, func(f ledger.Failure) bool { return !f.NextAt.IsZero() })
+	for _, f := range failed {
+		if f.NextAt.IsZero() {
+			s.aside = append(s.aside, f)
+		} else {
+			s.waiting = append(s.waiting, f)
+		}
+	}
+	s.Waiting = len(s.waiting)
 	for _, r := range received {
 		s.ReceivedDay += r.Octets
 	}
@@ -163,6 +171,7 @@ func (a *app) printStatus(all []accountStatus, now time.Time) {
 		if s.HeldBack > 0 {
 			fmt.Fprintf(a.stdout, "\n%s: %s held back: due to be deleted on the server, but moved, changed or deleted here\n", s.Account, plural(s.HeldBack, "message"))
 		}
+		a.printWaiting(s, now)
 		a.printAside(s)
 		a.printHold(s, now)
 		if s.LastError != "" {
@@ -172,8 +181,25 @@ func (a *app) printStatus(all []accountStatus, now time.Time) {
 	}
 }
 
-// mostAside is how many of the messages that were set aside are listed.
-const mostAside = 10
+// mostListed is how many of the messages that failed are listed.
+const mostListed = 10
+
+// printWaiting lists the messages that are tried again, when, and why.
+func (a *app) printWaiting(s accountStatus, now time.Time) {
+	if len(s.waiting) == 0 {
+		return
+	}
+	fmt.Fprintf(a.stdout, "\n%s: %s could not be fetched yet:\n", s.Account, plural(len(s.waiting), "message"))
+	a.printFailures(s.waiting, func(f ledger.Failure) string { return ", tried again " + again(f.NextAt, now) })
+}
+
+// again says when a message is tried again.
+func again(at, now time.Time) string {
+	if !now.Before(at) {
+		return "by the next run"
+	}
+	return "from " + moment(at, now) + " on"
+}
 
 // printAside lists the messages that were set aside, and why.
 func (a *app) printAside(s accountStatus) {
@@ -185,11 +211,17 @@ func (a *app) printAside(s accountStatus) {
 		where = ""
 	}
 	fmt.Fprintf(a.stdout, "\n%s: %s set aside%s:\n", s.Account, plural(len(s.aside), "message"), where)
-	for _, f := range s.aside[:min(len(s.aside), mostAside)] {
-		fmt.Fprintf(a.stdout, "  %q, %s: %s\n", f.UID, size(f.ListedSize), oneLine(f.Error))
+	a.printFailures(s.aside, func(ledger.Failure) string { return "" })
+}
+
+// printFailures lists messages, with what else there is to say of each, and
+// why they failed.
+func (a *app) printFailures(failed []ledger.Failure, more func(ledger.Failure) string) {
+	for _, f := range failed[:min(len(failed), mostListed)] {
+		fmt.Fprintf(a.stdout, "  %q, %s%s: %s\n", f.UID, size(f.ListedSize), more(f), oneLine(f.Error))
 	}
-	if more := len(s.aside) - mostAside; more > 0 {
-		fmt.Fprintf(a.stdout, "  and %d more: see the table failures of the ledger\n", more)
+	if rest := len(failed) - mostListed; rest > 0 {
+		fmt.Fprintf(a.stdout, "  and %d more: see the table failures of the ledger\n", rest)
 	}
 }
 
