@@ -1,7 +1,6 @@
 package fetch_test
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"maps"
 	"os"
@@ -186,9 +185,8 @@ func TestRepairRewrittenMbox(t *testing.T) {
 			w.verified(1, fetch.Verification{Checked: 5, Read: 5, Missing: 1, Moved: 4})
 			w.repair(fetch.Repaired{Relocated: 4})
 			findings := w.verified(1, fetch.Verification{Checked: 5, Read: 5, Missing: 1})
-			gone := fmt.Sprintf("%s: missing: the message with SHA-256 %x is not in %s any more", w.box, sha256.Sum256(all[0].Stored()), w.box)
-			if findings[0] != gone {
-				t.Errorf("verify says %q, want %q", findings[0], gone)
+			if want := fmt.Sprintf(`%s: missing: message %q, `, w.box, all[0].UID); !strings.HasPrefix(findings[0], want) || !strings.HasSuffix(findings[0], ": it is not there any more") {
+				t.Errorf("verify says %q", findings[0])
 			}
 			w.repair(fetch.Repaired{})
 			w.succeed(fetch.Report{Listed: 5})
