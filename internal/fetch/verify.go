@@ -28,7 +28,7 @@ type Verification struct {
 	Moved    int      // of those checked, whole, but elsewhere in the mbox or in a subfolder of the Maildir
 	Torn     int      // besides those: pieces of messages
 	Unknown  int      // besides those: whole files of the account in a Maildir that the ledger does not know; without a ledger all messages
-	Findings []string // a line for each that is missing, changed, torn or unknown
+	Findings []string // what is missing, changed, torn or unknown, a line each, but for files that are unknown in great numbers
 }
 
 // OK says that everything is there, unharmed, and nothing else is. What has moved is there.
@@ -262,6 +262,7 @@ func (v *verification) survey(ctx context.Context, mailbox store.Mailbox, rows [
 	for _, m := range rows {
 		known[m.Name] = true
 	}
+	var unknown []string
 	for found, err := range mailbox.Survey(ctx) {
 		if err != nil {
 			return err
@@ -272,11 +273,26 @@ func (v *verification) survey(ctx context.Context, mailbox store.Mailbox, rows [
 			v.Torn++
 			v.note("%s: torn: %s", mailbox.Path(), found.Torn)
 		case maildir:
-			v.Unknown++
-			v.note("%s: not in the ledger: %s; the next run or popfetchd repair takes it in", mailbox.Path(), name)
+			unknown = append(unknown, name)
 		}
 	}
+	v.noteUnknown(mailbox.Path(), unknown)
 	return nil
+}
+
+// mostUnknown is how many files of a mailbox are named. Where there are more, they have a reason in common.
+const mostUnknown = 10
+
+// noteUnknown tells of files that the ledger does not know.
+func (v *verification) noteUnknown(path string, names []string) {
+	v.Unknown += len(names)
+	if len(names) > mostUnknown {
+		v.note("%s: not in the ledger: %d files, one of them %s; the next run or popfetchd repair takes them in", path, len(names), names[0])
+		return
+	}
+	for _, name := range names {
+		v.note("%s: not in the ledger: %s; the next run or popfetchd repair takes it in", path, name)
+	}
 }
 
 func (v *verification) note(format string, args ...any) {

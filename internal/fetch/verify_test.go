@@ -194,3 +194,16 @@ func TestVerifyWithoutLedger(t *testing.T) {
 	w.must(os.WriteFile(w.box, nil, 0o600))
 	w.verified(1, fetch.Verification{})
 }
+
+// A Maildir full of files that the ledger does not know, as after an old ledger was restored, is told in one line.
+func TestVerifyManyUnknown(t *testing.T) {
+	w := newWorld(t, popsim.Config{})
+	w.deliverN(30)
+	w.run()
+	w.loseLedger()
+	w.server.SetFault(popsim.On("LIST", 0, popsim.HangUp()))
+	w.run() // the ledger is there again
+	if findings := w.verified(0, fetch.Verification{Unknown: 30}); len(findings) != 1 || !strings.Contains(findings[0], "30 files, one of them ") {
+		t.Errorf("%q", findings)
+	}
+}
