@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/popfetchd/popfetchd/internal/config"
@@ -19,7 +20,7 @@ func (r *run) enroll() (isNew bool, err error) {
 }
 
 // lookAround finds what the mailboxes of an account hold that is new to the ledger. A Maildir's files are known by their
-// names once the server has listed its mail, an mbox's messages by their content.
+// names once the server has listed its mail, an mbox's messages, and what was filed in subfolders, by their content.
 func (r *run) lookAround(ctx context.Context) error {
 	if r.account.Mbox != "" {
 		strays, err := r.findStrays(ctx, nil, nil)
@@ -30,12 +31,28 @@ func (r *run) lookAround(ctx context.Context) error {
 		return r.Ledger.SetStrays(r.account.Name, strays)
 	}
 	paths, err := filepath.Glob(everyDay(r.account.Maildir))
+	if err != nil {
+		return err
+	}
 	for _, path := range paths {
 		if err := r.Ledger.Unsettle(r.account.Name, path); err != nil {
 			return err
 		}
 	}
-	return err
+	return r.lookAtFiled(ctx, paths)
+}
+
+// lookAtFiled finds what was filed in subfolders of the Maildirs at paths: what is fetched is held against it.
+func (r *run) lookAtFiled(ctx context.Context, paths []string) error {
+	all, err := withSubfolders(paths)
+	if err != nil {
+		return err
+	}
+	filed, err := r.findAmong(ctx, slices.DeleteFunc(all, func(path string) bool { return slices.Contains(paths, path) }), paths, nil)
+	if err != nil || len(filed) == 0 {
+		return err
+	}
+	return r.Ledger.SetStrays(r.account.Name, filed)
 }
 
 // everyDay is the pattern, for filepath.Glob, of the paths that a template gives on any day.

@@ -332,12 +332,13 @@ func (r *run) renamed(drop *maildrop) ([]ledger.Message, error) {
 
 // holdsUnknown says whether a run would look through mailboxes for messages that only their content tells.
 func (r *run) holdsUnknown(drop *maildrop) (bool, error) {
-	if r.account.Maildir != "" && !drop.fleeting {
-		return false, nil
-	}
 	paths, err := r.searched()
 	if err != nil {
 		return false, err
+	}
+	if r.account.Maildir != "" && !drop.fleeting {
+		all, err := withSubfolders(paths)
+		return len(all) > len(slices.Compact(slices.Sorted(slices.Values(paths)))), err
 	}
 	for _, path := range paths {
 		if info, err := os.Stat(path); err == nil && (info.IsDir() || info.Size() > 0) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 
@@ -90,8 +91,8 @@ func (r *run) seekOut(ctx context.Context, intent ledger.Intent) error {
 
 // adopt looks for listed messages that are in a mailbox already but not in the ledger, and remembers them: where a run
 // did not end cleanly or the account is new to the ledger, and, since file names tell and it is soon done, always in the
-// Maildir that new mail goes to: the ledger may come from a backup. Where a look is due, mail readers may have filed the
-// mail in subfolders since. An empty listing proves nothing (a server in trouble shows one): then the next run looks.
+// Maildir that new mail goes to: the ledger may come from a backup. It also clears away what an unclean end left half
+// done. An empty listing proves nothing (a server in trouble shows one): then the next run looks.
 func (r *run) adopt(ctx context.Context, drop *maildrop) error {
 	unsettled, err := r.Ledger.Unsettled(r.account.Name)
 	if err != nil || len(drop.keys) == 0 {
@@ -99,11 +100,6 @@ func (r *run) adopt(ctx context.Context, drop *maildrop) error {
 	}
 	strangers := drop.strangers(r.account.Name)
 	paths := unsettled
-	if len(strangers) > 0 {
-		if paths, err = withSubfolders(unsettled); err != nil {
-			return err
-		}
-	}
 	if here := r.account.Mailbox().At(r.Now()); r.account.Maildir != "" && len(strangers) > 0 && !slices.Contains(paths, here) && exists(here) {
 		paths = append(slices.Clip(paths), here)
 	}
@@ -128,20 +124,6 @@ func (r *run) adopt(ctx context.Context, drop *maildrop) error {
 		}
 	}
 	return r.Ledger.Settle(r.account.Name)
-}
-
-// withSubfolders returns the mailboxes at paths and the subfolders of those that are Maildirs, each once and in their order.
-func withSubfolders(paths []string) ([]string, error) {
-	var all []string
-	for _, path := range paths {
-		folders, err := store.Subfolders(path)
-		if err != nil {
-			return nil, err
-		}
-		all = append(append(all, path), folders...)
-	}
-	slices.Sort(all)
-	return slices.Compact(all), nil
 }
 
 func exists(path string) bool {
@@ -196,6 +178,9 @@ func (r *run) adoptFrom(path string, drop *maildrop, strangers map[store.ID]int)
 	}
 	defer mailbox.Close()
 	found, err := mailbox.Adopt(func(id store.ID) bool { _, ok := strangers[id]; return ok })
+	if err == nil {
+		found, err = r.withoutRows(found, drop, strangers)
+	}
 	if err != nil || len(found) == 0 {
 		return err
 	}
@@ -214,6 +199,23 @@ func (r *run) adoptFrom(path string, drop *maildrop, strangers map[store.ID]int)
 	r.booked += len(found)
 	r.log.Info("found mail that is there already: not fetched again", "mailbox", path, "messages", len(found))
 	return nil
+}
+
+// withoutRows leaves out messages that have a row already, by another size: the name tells what was listed once. Whether they
+// are what is listed now, their content tells when that was fetched.
+func (r *run) withoutRows(found []store.Message, drop *maildrop, strangers map[store.ID]int) ([]store.Message, error) {
+	uids := make([]string, len(found))
+	for i, m := range found {
+		uids[i] = drop.keys[strangers[m.ID]].UID
+	}
+	known, err := r.Ledger.ByUID(r.account.Name, uids)
+	if err != nil || len(known) == 0 {
+		return found, err
+	}
+	rows, err := r.Ledger.Rows(r.account.Name, slices.Collect(maps.Values(known)))
+	return slices.DeleteFunc(found, func(m store.Message) bool {
+		return slices.ContainsFunc(rows, func(row ledger.Message) bool { return row.Mailbox == m.Location.Path && row.Name == m.Location.Name })
+	}), err
 }
 
 // openExisting opens the mailbox at path as what it is, whatever the configuration says by now.

@@ -31,7 +31,7 @@ func TestLostLedger(t *testing.T) {
 	w.succeed(fetch.Report{Listed: 23})
 }
 
-// Mail that was filed in subfolders of the Maildir is found there as well.
+// Mail that was filed in subfolders of the Maildir is known by its content, once it was fetched.
 func TestLostLedgerOfFiledMail(t *testing.T) {
 	w, all := stored(t, 5)
 	for i, m := range all {
@@ -40,10 +40,56 @@ func TestLostLedgerOfFiledMail(t *testing.T) {
 	w.loseLedger()
 	w.deliver("new", "x")
 	w.succeed(fetch.Report{Listed: 6, New: 1, Stored: 1})
-	w.retrieved(map[string]int{"0": 1, "1": 1, "4": 1, "new": 1})
+	w.retrieved(map[string]int{"0": 2, "1": 2, "4": 2, "new": 1})
 	w.verified(1, fetch.Verification{Checked: 6, Read: 6})
 	w.noLeftovers()
 	w.repair(fetch.Repaired{})
+	w.quietly(fetch.Report{Listed: 6})
+}
+
+// quietly succeeds without fetching anything.
+func (w *world) quietly(want fetch.Report) {
+	w.Helper()
+	w.server.SetFault(popsim.On("RETR", 0, popsim.Refuse("nothing is to be fetched")))
+	w.succeed(want)
+	w.mend()
+}
+
+// Its name alone proves nothing: a server may have used its UID again since, also for a message of the same size.
+func TestLostLedgerAndReusedUID(t *testing.T) {
+	w := newWorld(t, popsim.Config{}, "policy: delete")
+	old := w.deliver("1", "aaa")
+	w.succeed(fetch.Report{Listed: 1, New: 1, Stored: 1, Deleted: 1})
+	w.fileIn(".Archive", old)
+	w.loseLedger()
+	fresh := w.deliver("1", "bbb")
+	w.succeed(fetch.Report{Listed: 1, New: 1, Stored: 1, Deleted: 1})
+	w.boxHolds(w.box, fresh)
+	w.boxHolds(filepath.Join(w.box, ".Archive"), old)
+}
+
+// A subfolder that cannot be looked through stops neither a run nor a repair.
+func TestOddSubfolder(t *testing.T) {
+	w, _ := stored(t, 3)
+	w.must(os.MkdirAll(filepath.Join(w.box, ".odd"), 0o700))
+	w.must(os.WriteFile(filepath.Join(w.box, ".odd", "new"), nil, 0o600))
+	w.loseLedger()
+	w.succeed(fetch.Report{Listed: 3})
+	w.repair(fetch.Repaired{})
+	w.verified(1, fetch.Verification{Checked: 3, Read: 3})
+}
+
+// A file is one message's, also when the server lists another size for a day.
+func TestSizesThatGoAndComeBack(t *testing.T) {
+	less := int64(0)
+	w := newWorld(t, popsim.Config{ListedSize: func(m popsim.Message) int64 { return m.Octets() - less }})
+	m := w.deliver("1", "text")
+	w.succeed(fetch.Report{Listed: 1, New: 1, Stored: 1})
+	for _, less = range []int64{3, 0, 3} {
+		w.succeed(fetch.Report{Listed: 1})
+		w.verified(1, fetch.Verification{Checked: 1, Read: 1})
+	}
+	w.boxHolds(w.box, m)
 }
 
 // fileIn moves a message to a subfolder of the Maildir, as mail readers do.

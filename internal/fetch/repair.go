@@ -181,14 +181,16 @@ func at(m ledger.Message, place store.Location) ledger.Message {
 const nowhere = -1
 
 // findStrays returns whatever lies whole in the account's mailboxes: those at paths, and those of all days, each with its
-// subfolders. A Maildir that holds any is looked through again when the server has listed its messages: file names tell which is which. sought is as for findIn.
+// subfolders. A Maildir that holds any is looked through again when the server has listed its messages: file names tell which
+// is which. Of what was filed in subfolders, perhaps long ago, only the content does, since a server may have used a UID again. sought is as for findIn.
 func (r *run) findStrays(ctx context.Context, paths []string, sought []ledger.Message) (strays []ledger.Message, err error) {
 	template := cmp.Or(r.account.Maildir, r.account.Mbox)
 	daily, err := filepath.Glob(everyDay(template))
 	if err != nil {
 		return nil, err
 	}
-	paths, err = withSubfolders(append(paths, daily...))
+	own := append(paths, daily...)
+	paths, err = withSubfolders(own)
 	if err != nil {
 		return nil, err
 	}
@@ -196,10 +198,19 @@ func (r *run) findStrays(ctx context.Context, paths []string, sought []ledger.Me
 	for _, m := range sought {
 		sums[m.SHA256] = true
 	}
+	return r.findAmong(ctx, paths, own, sums)
+}
+
+// findAmong returns whatever lies whole in the mailboxes at paths. Those that are not the account's own are subfolders.
+func (r *run) findAmong(ctx context.Context, paths, own []string, sums map[[sha256.Size]byte]bool) (strays []ledger.Message, err error) {
 	for _, path := range paths {
 		r.doing = "looking for messages in " + path
 		found, err := r.findIn(ctx, path, sums)
-		if err == nil && len(found) > 0 && found[0].Name != "" {
+		if err != nil && !slices.Contains(own, path) && ctx.Err() == nil {
+			r.log.Warn("a subfolder cannot be looked through: what lies there is not recognised", "folder", path, "problem", err)
+			continue
+		}
+		if err == nil && len(found) > 0 && found[0].Name != "" && slices.Contains(own, path) {
 			err = r.Ledger.Unsettle(r.account.Name, path)
 		}
 		if err != nil {
@@ -208,6 +219,20 @@ func (r *run) findStrays(ctx context.Context, paths []string, sought []ledger.Me
 		strays = append(strays, found...)
 	}
 	return strays, nil
+}
+
+// withSubfolders returns the mailboxes at paths and the subfolders of those that are Maildirs, each once and in their order.
+func withSubfolders(paths []string) ([]string, error) {
+	var all []string
+	for _, path := range paths {
+		folders, err := store.Subfolders(path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(append(all, path), folders...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
 }
 
 // findIn returns whatever lies whole in the mailbox at path. What in an mbox has one of the sums that are sought counts as it

@@ -215,7 +215,7 @@ func TestRepairLostLedgerOfFiledMail(t *testing.T) {
 		w.fileIn(".Archive", m)
 	}
 	w.loseLedger()
-	w.repair(fetch.Repaired{Recognised: 3})
+	w.repair(fetch.Repaired{Waiting: 3})
 	w.verified(1, fetch.Verification{Checked: 3, Read: 3})
 	w.succeed(fetch.Report{Listed: 3})
 	w.noLeftovers()

@@ -89,9 +89,11 @@ func (m *Maildir) lookInSubfolders(ctx context.Context, expect []Message, missin
 }
 
 // Subfolders returns the Maildir++ subfolders of the Maildir at path, in the
-// order of their names. What is no folder has none, nor has what is not there.
+// order of their names, but for links to that folder itself. What is no folder
+// has none, nor has what is not there.
 func Subfolders(path string) ([]string, error) {
-	if !isFolder(path) {
+	top, err := os.Stat(path)
+	if err != nil || !top.IsDir() {
 		return nil, nil
 	}
 	var folders []string
@@ -99,17 +101,13 @@ func Subfolders(path string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if sub := filepath.Join(path, name); name[0] == '.' && isFolder(sub) {
+		sub := filepath.Join(path, name)
+		if info, err := os.Stat(sub); name[0] == '.' && err == nil && info.IsDir() && !os.SameFile(info, top) {
 			folders = append(folders, sub)
 		}
 	}
 	slices.Sort(folders)
 	return folders, nil
-}
-
-func isFolder(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
 }
 
 func compact(wrong []*Finding) []Finding {

@@ -250,7 +250,8 @@ func TestVerifyOfRewrittenMbox(t *testing.T) {
 	})
 }
 
-// A Maildir's subfolders are told by their names, also where they are links; a file has none, nor has what is not there.
+// A Maildir's subfolders are told by their names, also where they are links, but for one to the Maildir itself; a file has none,
+// nor has what is not there.
 func TestSubfolders(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{".b", ".a.c", "cur", "new", "plain"} {
@@ -258,6 +259,7 @@ func TestSubfolders(t *testing.T) {
 	}
 	check(t, os.WriteFile(filepath.Join(dir, ".file"), nil, 0o600))
 	check(t, os.Symlink("plain", filepath.Join(dir, ".link")))
+	check(t, os.Symlink(".", filepath.Join(dir, ".self")))
 	for path, want := range map[string][]string{
 		dir:                         {filepath.Join(dir, ".a.c"), filepath.Join(dir, ".b"), filepath.Join(dir, ".link")},
 		filepath.Join(dir, ".file"): nil,
