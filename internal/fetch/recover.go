@@ -213,9 +213,11 @@ func (r *run) withoutRows(found []store.Message, drop *maildrop, strangers map[s
 		return found, err
 	}
 	rows, err := r.Ledger.Rows(r.account.Name, slices.Collect(maps.Values(known)))
-	return slices.DeleteFunc(found, func(m store.Message) bool {
-		return slices.ContainsFunc(rows, func(row ledger.Message) bool { return row.Mailbox == m.Location.Path && row.Name == m.Location.Name })
-	}), err
+	taken := make(map[store.Location]bool, len(rows))
+	for _, m := range rows {
+		taken[store.Location{Path: m.Mailbox, Name: m.Name}] = true
+	}
+	return slices.DeleteFunc(found, func(m store.Message) bool { return taken[m.Location] }), err
 }
 
 // openExisting opens the mailbox at path as what it is, whatever the configuration says by now.
