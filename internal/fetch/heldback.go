@@ -19,12 +19,7 @@ func (r *run) safe(ctx context.Context, drop *maildrop, due []int) ([]int, error
 	if len(due) == 0 || r.account.DeleteMissing {
 		return due, nil
 	}
-	r.doing = "looking for the local copies of messages that are to be deleted on the server"
-	keys := make([]ledger.Key, len(due))
-	for i, index := range due {
-		keys[i] = drop.keys[index]
-	}
-	gone, err := r.goneHere(ctx, keys)
+	gone, err := r.goneHere(ctx, drop, due)
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +41,13 @@ func (r *run) safe(ctx context.Context, drop *maildrop, due []int) ([]int, error
 	return here, r.Ledger.SetDeletion(r.account.Name, held, ledger.Held)
 }
 
-// goneHere returns the keys whose messages are not in their mailbox as they were stored.
-func (r *run) goneHere(ctx context.Context, keys []ledger.Key) (map[ledger.Key]bool, error) {
+// goneHere returns the keys of those of due that are not in their mailbox as they were stored.
+func (r *run) goneHere(ctx context.Context, drop *maildrop, due []int) (map[ledger.Key]bool, error) {
+	r.doing = "looking for the local copies of messages that are to be deleted on the server"
+	keys := make([]ledger.Key, len(due))
+	for i, index := range due {
+		keys[i] = drop.keys[index]
+	}
 	rows, err := r.Ledger.Rows(r.account.Name, keys)
 	if err != nil {
 		return nil, err

@@ -237,7 +237,7 @@ func (r *run) foreseeFetch(_ context.Context, drop *maildrop, p *Preview) error 
 // affords says how many of the messages at indices stay within daily_limit, see room.
 func (r *run) affords(drop *maildrop, indices []int) (n int, err error) {
 	limit, total := r.account.DailyLimit, int64(0)
-	if limit == 0 {
+	if limit == 0 || len(indices) == 0 {
 		return len(indices), nil
 	}
 	if r.Ledger != nil {
@@ -249,14 +249,10 @@ func (r *run) affords(drop *maildrop, indices []int) (n int, err error) {
 			total += t.Octets
 		}
 	}
-	for n < len(indices) {
-		size := drop.listing[indices[n]].Size
-		if total > 0 && total+size > limit {
-			break
-		}
-		total += size
-		n++
+	if total > 0 && total+drop.listing[indices[0]].Size > limit {
+		return 0, nil
 	}
+	n, _ = fit(drop, indices, len(indices), limit-total)
 	return n, nil
 }
 
@@ -266,12 +262,7 @@ func (r *run) foreseeDeletions(ctx context.Context, drop *maildrop, p *Preview) 
 	if p.ToDelete == 0 || r.Ledger == nil || r.account.DeleteMissing {
 		return nil
 	}
-	r.doing = "looking for the local copies of messages that are to be deleted on the server"
-	keys := make([]ledger.Key, p.ToDelete)
-	for i, index := range drop.plan.remove {
-		keys[i] = drop.keys[index]
-	}
-	gone, err := r.goneHere(ctx, keys)
+	gone, err := r.goneHere(ctx, drop, drop.plan.remove)
 	p.HeldBack = len(gone)
 	p.ToDelete -= p.HeldBack
 	return err

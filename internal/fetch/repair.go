@@ -182,7 +182,8 @@ const nowhere = -1
 
 // findStrays returns whatever lies whole in the account's mailboxes: those at paths, and those of all days, each with its
 // subfolders. A Maildir that holds any is looked through again when the server has listed its messages: file names tell which
-// is which. Of what was filed in subfolders, perhaps long ago, only the content does, since a server may have used a UID again. sought is as for findIn.
+// is which. Of what was filed in subfolders, perhaps long ago, only the content does, since a server may have used a UID
+// again. What is sought is as for findIn.
 func (r *run) findStrays(ctx context.Context, paths []string, sought []ledger.Message) (strays []ledger.Message, err error) {
 	template := cmp.Or(r.account.Maildir, r.account.Mbox)
 	daily, err := filepath.Glob(everyDay(template))
